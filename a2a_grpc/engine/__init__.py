@@ -13,14 +13,14 @@ reply        answers without a task
 send_call    a send until it is over
 priority     the priority of a message
 slots        places for runs
-line         which waiting run gets the next place
+line         the order of the runs that wait for places
 locks        a lock for each task
 waiting      counting the tasks that wait for users
 
 Runs:
 
 states       what may happen to a run, as a table
-run          one turn of a task
+run          one turn of a task, and a task that is at work
 task_turn    what a handler can do to its task
 player       calling a handler, and passing on what it makes
 run_output   writing that as artifacts
@@ -33,8 +33,7 @@ writer       writing the events of a run
 observer     what an observer gets to know of runs
 held         handlers that wait in `ask`
 repeatable   what every run of a turn gets alike
-rerun        beginning the run of a turn again
-replay       the answers that were recorded for it
+replay       the recorded answers for a run of a turn that is begun again
 farewell     running the handler of an ended task, so that it cancels its remote task
 past         other tasks, for a handler
 blame        the line of a handler for an error
@@ -43,10 +42,11 @@ watch        handlers that block the event loop
 Replicas and background work:
 
 replica      the lease of this process
-recovery     taking over tasks
+takeover     going on with tasks that have no run here
+recovery     the loops of a replica
 background   background tasks that end
 periodic     background loops
-sweep        retention and expiry
+sweep        retention
 """
 
 from a2a_grpc.engine.engine import Engine

@@ -6,9 +6,9 @@ from contextlib import suppress
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Outcome
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.engine.farewell import Abandoned, say_farewell, waiting_for_another
+from a2a_grpc.engine.farewell import Farewell, farewell_of
 from a2a_grpc.engine.resources import Resources
-from a2a_grpc.parts import agent_message
+from a2a_grpc.engine.turn_end import write_outcome
 from a2a_grpc.store import Head, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.unclosed import Unclosed
 
@@ -41,9 +41,8 @@ class Endings:
         A task that has ended stays as it is, and one of another replica without `force`.
         """
         while True:
-            me = self._resources.replica.id
-            head = await self._resources.log.store.claim(key, me, force=force)
-            if head is None or head.state in lifecycle.TERMINAL or head.replica != me:
+            head = await self._resources.claim(key, force=force)
+            if head is None:
                 return
             with suppress(StaleAppend):  # another writer was faster, so read the row again
                 await self.end(key, head, outcome)
@@ -62,18 +61,14 @@ class Endings:
 
     async def end(self, key: TaskKey, head: Head, outcome: Outcome) -> None:
         """Write the end of a task that has no run, under the claim of its row. Raise StaleAppend, StoreUnavailable."""
-        waiting = await waiting_for_another(self._resources, key, head)
-        message = None
-        if outcome.content is not None:
-            message = agent_message(outcome.content, context_id=head.context_id, task_id=key.id)
-        await self._resources.writer(key, head).status(outcome.state, message)
-        if waiting is not None:
-            self._resources.background.spawn(self._say_farewell(waiting, key), f"a2a-grpc:farewell:{key.id}")
+        farewell = await farewell_of(self._resources, key, head)
+        await write_outcome(self._resources.writer(key, head), outcome)
+        if farewell is not None:
+            self._resources.background.spawn(self._say(farewell), f"a2a-grpc:farewell:{key.id}")
 
-    async def _say_farewell(self, waiting: Abandoned, key: TaskKey) -> None:
+    async def _say(self, farewell: Farewell) -> None:
         """Give the handler of a task that has ended the time that a canceled one has, and that a call takes."""
-        saying = Unclosed(say_farewell(waiting, key, self._resources))
-        work = asyncio.create_task(saying, name=f"a2a-grpc:leave:{key.id}")
+        work = asyncio.create_task(Unclosed(farewell.say()), name=f"a2a-grpc:leave:{farewell.key.id}")
         try:
             await asyncio.wait([work], timeout=self._resources.settings.cancel_grace_s + FAREWELL_S)
         finally:

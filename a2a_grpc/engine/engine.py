@@ -17,12 +17,12 @@ from a2a_grpc.engine.endings import Canceled
 from a2a_grpc.engine.intake import Intake
 from a2a_grpc.engine.observer import NullObserver, Observer
 from a2a_grpc.engine.recovery import Recovery
-from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall, ended_before, is_over
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.stats import Stats
+from a2a_grpc.engine.takeover import TakeOver
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
 from a2a_grpc.log import Follower, Log
 from a2a_grpc.offload import offload
@@ -59,9 +59,9 @@ class Engine:
         self.settings = self._resources.settings
         self.replica = self._resources.replica
         self._runs = Runs(self._resources)
-        reruns = Reruns(self._resources, self._runs)
-        self._recovery = Recovery(self._resources, self._runs, reruns)
-        self._intake = Intake(self._resources, self._runs, self._recovery, reruns)
+        takeover = TakeOver(self._resources, self._runs)
+        self._recovery = Recovery(self._resources, self._runs, takeover)
+        self._intake = Intake(self._resources, self._runs, takeover)
 
     async def __aenter__(self) -> Self:
         await self._recovery.start()
@@ -174,7 +174,7 @@ class Engine:
             if active is None:
                 await self._runs.endings.finish(key, Canceled())
         if active is not None:
-            stopping = self._runs.stop(key, active, Canceled(), metadata)
+            stopping = self._runs.stop(active, Canceled(), metadata)
             await asyncio.wait([stopping], timeout=self.settings.cancel_grace_s + STORE_GRACE_S)
             if not stopping.done():
                 raise UnavailableError(

@@ -1,9 +1,8 @@
 """Accept messages: for a new task, for a task that exists, or for an answer without a task."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed, Skill
@@ -11,15 +10,13 @@ from a2a_grpc.agent.agent import SKILL
 from a2a_grpc.engine.events import check_limits, now_us, status_event
 from a2a_grpc.engine.new_tasks import NewTasks
 from a2a_grpc.engine.priority import check_priority
-from a2a_grpc.engine.queued_turn import QueuedTurn
-from a2a_grpc.engine.recovery import Recovery
-from a2a_grpc.engine.repeatable import Origin
+from a2a_grpc.engine.queued_turn import Origin, QueuedTurn
 from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.reply import reply
-from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
+from a2a_grpc.engine.takeover import TakeOver
 from a2a_grpc.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
@@ -27,12 +24,10 @@ from a2a_grpc.errors import (
     UnsupportedOperationError,
     Violation,
 )
-from a2a_grpc.ids import new_id
 from a2a_grpc.offload import breathe
 from a2a_grpc.store import CORE, AlreadyBound, Binding, Head, QueueFull, StaleAppend, TaskKey
+from a2a_grpc.uncancelled import look_at_error
 from a2a_grpc.wire import Message, Task
-
-T = TypeVar("T")
 
 JOINED_WITHIN_S = 20.0
 """How long a message waits, before it is refused, for a replica that was out of touch with its store."""
@@ -50,11 +45,10 @@ class Intake:
     - If the caller goes away, the message is accepted as a whole or not at all.
     """
 
-    def __init__(self, resources: Resources, runs: Runs, recovery: Recovery, reruns: Reruns) -> None:
+    def __init__(self, resources: Resources, runs: Runs, takeover: TakeOver) -> None:
         self._resources = resources
         self._runs = runs
-        self._recovery = recovery
-        self._reruns = reruns
+        self._takeover = takeover
         self._new_tasks = NewTasks(resources, runs)
         self._accepting: set[asyncio.Future[Any]] = set()
 
@@ -69,11 +63,8 @@ class Intake:
         check_priority(send.request, send.principal, resources.settings.high_priority_scope)
         if not resources.replica.is_joined and not resources.is_draining:
             await resources.replica.joined(JOINED_WITHIN_S)
-        if send.idempotency_key:
-            if not send.fingerprint:
-                await send.sign()
-            if (bound := await self._bound(send)) is not None:
-                return await self._accepted_before(send, bound)
+        if send.idempotency_key and (before := await self._accepted_before(send)) is not None:
+            return before
         try:
             if send.request.message.task_id:
                 return await self._continue(send)
@@ -81,13 +72,11 @@ class Intake:
             if skill.answers == "message":
                 return await self._reply(send, skill)
             return await self._new_tasks.create(send, skill)
-        except AlreadyBound as raced:
-            return await self._accepted_before(send, raced.binding)
-        except UnsupportedOperationError:
+        except (AlreadyBound, UnsupportedOperationError):
             # A call with the same key may have been accepted since it was looked for, and the task have ended with it.
-            if not send.idempotency_key or (bound := await self._bound(send)) is None:
+            if not send.idempotency_key or (before := await self._accepted_before(send)) is None:
                 raise
-            return await self._accepted_before(send, bound)
+            return before
 
     async def _continue(self, send: SendCall) -> AcceptedTurn:
         """Accept a message for a task that exists. A task accepts one message at a time."""
@@ -100,7 +89,11 @@ class Intake:
             raise InvalidRequestError.of(
                 Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
             )
-        return await self._shielded(self._enqueue(send, skill, key))
+        enqueuing = asyncio.create_task(self._enqueue(send, skill, key))  # it goes on if the caller is canceled
+        self._accepting.add(enqueuing)
+        enqueuing.add_done_callback(self._accepting.discard)
+        enqueuing.add_done_callback(look_at_error)
+        return await asyncio.shield(enqueuing)
 
     async def _enqueue(self, send: SendCall, skill: Skill, key: TaskKey) -> AcceptedTurn:
         """Store a message with those that wait for the task. Then start its turn, or wake the holder of the task."""
@@ -146,7 +139,7 @@ class Intake:
                 if is_here and await self._give(key, stored, first._replace(turn=accepted.turn)):
                     return await self._as_taken(accepted)
         if stored.is_lost or is_here:
-            await self._recovery.recover(key)
+            await self._takeover.recover(key)
         else:
             self._resources.log.bus.wake(stored.replica)
         if stored.state in lifecycle.INTERRUPTED:
@@ -164,13 +157,13 @@ class Intake:
         """
         active = self._runs.get(key)
         if active is not None and active.run.writer.epoch == head.epoch:  # any other has just ended
-            await self._runs.hand_over(key, active)
+            await self._runs.hand_over(active)
             return True
         if head.state not in lifecycle.INTERRUPTED or first.turn != head.turn + 1:
             return False
         stored = await self._resources.log.store.pending(key)
         if kept_of(stored, head.turn) is not None:
-            await self._reruns.answer(key, head, stored)
+            await self._takeover.answer(key, head, stored)
             return True
         writer = self._resources.writer(key, head)
         done = first.turn - 1 if first.is_kept else first.turn
@@ -199,18 +192,6 @@ class Intake:
         except Failed as over_limit:
             raise ResourceExhaustedError(str(over_limit.content)) from over_limit
 
-    def _shielded(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """Run work that goes on in the background if the caller is canceled."""
-        task = asyncio.create_task(work)
-        self._accepting.add(task)
-        task.add_done_callback(self._accepted)
-        return asyncio.shield(task)
-
-    def _accepted(self, task: "asyncio.Task[Any]") -> None:
-        self._accepting.discard(task)
-        if not task.cancelled():
-            task.exception()  # the caller gets it, unless the caller has gone
-
     async def _admit(self, key: TaskKey, message: Message) -> Head:
         """Return the row of the task. Raise the error if the task does not take the message.
 
@@ -230,34 +211,28 @@ class Intake:
 
     async def _reply(self, send: SendCall, skill: Skill) -> Message:
         """Answer a message with a message. Calls with the same idempotency key run one after the other."""
-        if not send.idempotency_key:
-            return await self._play_reply(send, skill)
         self._resources.check_room(send.scope)
+        if not send.idempotency_key:
+            return await reply(skill, send, self._resources)
         name = (send.scope, send.idempotency_key)
         async with self._resources.locks.holding(name):
             if bound := await self._resources.log.store.bound(*name):
                 raise AlreadyBound(bound)
-            message = await self._play_reply(send, skill)
+            self._resources.check_room(send.scope)  # again, as other runs may have begun meanwhile
+            message = await reply(skill, send, self._resources)
             await self._resources.log.store.bind(*name, Binding(send.fingerprint, reply=message.SerializeToString()))
             return message
 
-    def _play_reply(self, send: SendCall, skill: Skill) -> Coroutine[Any, Any, Message]:
-        self._resources.check_room(send.scope)
-        return reply(
-            skill,
-            send.request,
-            context_id=send.request.message.context_id or new_id(),
-            principal=send.principal,
-            scope=send.scope,
-            resources=self._resources,
-        )
+    async def _accepted_before(self, send: SendCall) -> AcceptedTurn | Message | None:
+        """Return the outcome of the first call with the same idempotency key; None if the key is new.
 
-    async def _bound(self, send: SendCall) -> Binding | None:
-        """Return what the idempotency key of a call stands for; None if the key is new."""
-        return await self._resources.log.store.bound(send.scope, send.idempotency_key)
-
-    async def _accepted_before(self, send: SendCall, binding: Binding) -> AcceptedTurn | Message:
-        """Return the outcome of the first call with a key. Raise InvalidRequestError if the request differs."""
+        Raise InvalidRequestError if the request differs.
+        """
+        if not send.fingerprint:
+            await send.sign()
+        binding = await self._resources.log.store.bound(send.scope, send.idempotency_key)
+        if binding is None:
+            return None
         if binding.fingerprint != send.fingerprint:
             raise InvalidRequestError.of(
                 Violation("idempotency-key", f"'{send.idempotency_key}' was used with a different request")

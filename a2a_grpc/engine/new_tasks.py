@@ -9,8 +9,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Skill
 from a2a_grpc.agent.agent import SKILL
 from a2a_grpc.engine.events import now_us, set_status, written
-from a2a_grpc.engine.queued_turn import QueuedTurn
-from a2a_grpc.engine.repeatable import Origin
+from a2a_grpc.engine.queued_turn import Origin, QueuedTurn
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
@@ -20,7 +19,7 @@ from a2a_grpc.ids import new_id
 from a2a_grpc.log import Follower
 from a2a_grpc.offload import breathe
 from a2a_grpc.protocol import CREATED
-from a2a_grpc.store import Create, Head, Record, Scope, Snapshot, StoreFull, TaskKey, Written, over
+from a2a_grpc.store import Create, Head, Record, Snapshot, StoreFull, TaskKey, Written, over
 from a2a_grpc.wire import Task, task_element
 
 
@@ -44,7 +43,6 @@ class NewTasks:
     async def create(self, send: SendCall, skill: Skill) -> AcceptedTurn:
         """Create a task for a message, and start its run. The errors are those of `Engine.accept`."""
         resources, scope = self._resources, send.scope
-        self._check_room(scope)
         message, size = send.request.message, send.size
         task_id, context_id = new_id(), message.context_id or new_id()
         message.task_id, message.context_id = task_id, context_id
@@ -67,6 +65,8 @@ class NewTasks:
                 f"a task of {record.size} bytes is over the limit of {resources.settings.max_task_bytes} bytes "
                 "(--max-task-bytes); send large content as parts with a url"
             )
+        resources.check_room(scope)  # after the last await, so that it holds when the run starts
+        resources.waiting.check()
         observed = resources.observer.begins(task_id, context_id, skill.id)
         first = QueuedTurn(
             *(1, skill, send.request, send.principal, resources.keeps_messages),
@@ -74,12 +74,6 @@ class NewTasks:
             origin=Origin.drawn(at_us),
         )
         pending = first.pending() if first.is_kept else None
-        try:
-            await breathe(size)
-            self._check_room(scope)  # again, as other messages may have come meanwhile
-        except BaseException:
-            observed.moved(State.OVER, record.state)
-            raise
         pushes = send.pushes(key) if send.pushes is not None else ()
         create = Create(key, record, context_id, resources.replica.id, send.binding(key.id), pending, pushes)
         records: Follower | None = None
@@ -93,17 +87,14 @@ class NewTasks:
                 self._start(create, first, serialized, created)
             else:
                 await self._created(create, first, serialized, created)
-            _check_created(created)
-        except BaseException:
+            created.result()
+        except BaseException as error:
             if records is not None:
                 records.__exit__(None, None, None)
+            if isinstance(error, StoreFull):
+                raise ResourceExhaustedError(str(error), retry_after_s=10.0) from error
             raise
         return AcceptedTurn(key, 1, Snapshot(1, serialized, record.state, 1), records, task if send.waits else None)
-
-    def _check_room(self, scope: Scope) -> None:
-        """Raise ResourceExhaustedError or UnavailableError if no other task of a caller can begin."""
-        self._resources.check_room(scope)
-        self._resources.waiting.check()
 
     async def _created(self, create: Create, first: QueuedTurn, serialized: bytes, created: Written) -> None:
         """Wait until a task is created or refused."""
@@ -127,11 +118,3 @@ class NewTasks:
         key, record, context_id, replica, *_ = create
         head = Head(1, record.state, 1, created.result(), context_id, record.size, 1, replica=replica)
         self._runs.start(first, self._resources.writer(key, head), serialized)
-
-
-def _check_created(created: Written) -> None:
-    """Raise the error of a task that was not created; ResourceExhaustedError if the store has no room."""
-    try:
-        created.result()
-    except StoreFull as full:
-        raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import Protocol, cast
+from typing import cast
 
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Turn
 from a2a_grpc.engine.blame import blamed, frame_of
@@ -20,8 +20,11 @@ So pieces are sent while the next ones are made. An agent that never waits does 
 """
 
 
-class Sink(Protocol):
-    """The place where the output of a handler goes. Its methods raise UNFIT for output that it cannot take."""
+class Sink:
+    """The place where the output of a handler goes. This one drops all output; others keep what they can.
+
+    The methods raise UNFIT for output that they cannot take.
+    """
 
     async def whole(self, output: Output) -> None:
         """Take what a coroutine has returned."""

@@ -1,18 +1,30 @@
 """A message that is a turn of a task, with what its run needs."""
 
 import json
+import secrets
 from typing import NamedTuple
 
-from a2a_grpc.agent import Agent, Failed, Skill, Turn
+from a2a_grpc.agent import Agent, Failed, Skill, Threads, Turn, TurnBackend
 from a2a_grpc.engine.observer import RunObserver
-from a2a_grpc.engine.repeatable import Origin
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, TaskKey
-from a2a_grpc.wire import SendMessageRequest
+from a2a_grpc.wire import SendMessageRequest, Task
 
 TRACE = "trace"
 """The first key of a stored caller with more. The description of a caller alone has no such key."""
+
+
+class Origin(NamedTuple):
+    """What is drawn when a message is accepted, and stored with the message. No caller can guess the seed."""
+
+    seed: str
+    at_us: int
+
+    @classmethod
+    def drawn(cls, at_us: int) -> "Origin":
+        """Return the origin of a message that was accepted at a time, in microseconds since 1970 (UTC)."""
+        return cls(secrets.token_hex(16), at_us)
 
 
 class QueuedTurn(NamedTuple):
@@ -39,7 +51,7 @@ class QueuedTurn(NamedTuple):
     """True if a run for this message may have begun before."""
 
     @classmethod
-    def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "QueuedTurn":
+    def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool) -> "QueuedTurn":
         """Return the turn of a stored message. If the agent has no such skill any more, its run ends in FAILED."""
         caller, trace, origin = read_caller(pending.caller)
         return cls(
@@ -48,9 +60,21 @@ class QueuedTurn(NamedTuple):
             SendMessageRequest.FromString(pending.request),
             Principal.from_json(caller, tenant=key.tenant),
             is_kept,
-            attempt,
             trace=trace,
             origin=origin,
+        )
+
+    def opened(self, task: bytes | Task, context_id: str, backend: TurnBackend, threads: Threads) -> Turn:
+        """Return the turn as its handler gets it."""
+        return Turn(
+            skill=self.skill.id,
+            request=self.request,
+            task=task,
+            context_id=context_id,
+            principal=self.principal,
+            backend=backend,
+            threads=threads,
+            attempt=self.attempt,
         )
 
     def pending(self) -> Pending:

@@ -1,48 +1,63 @@
 """What every run of a turn gets alike: ids, random values, the results of steps, and what was remembered."""
 
-import secrets
 from collections import Counter
-from collections.abc import Mapping
 from hashlib import sha256
-from typing import NamedTuple
 
 from a2a_grpc.agent import TurnBackend, step_of
 from a2a_grpc.engine.events import OverLimit, now_us
+from a2a_grpc.engine.past import Past
+from a2a_grpc.engine.queued_turn import Origin, QueuedTurn
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.store import Note, Notes, TaskKey
+from a2a_grpc.store import Note, StoreFull, TaskKey, TaskStore
 
 OF_TASK = 0
 """The turn of notes that belong to a whole task."""
 
 
-class Origin(NamedTuple):
-    """What is drawn when a message is accepted, and stored with the message. No caller can guess the seed."""
+class RunNotes:
+    """The results and values that one run finds or keeps. They are limited together, as events of a task are."""
 
-    seed: str
-    at_us: int
-
-    @classmethod
-    def drawn(cls, at_us: int) -> "Origin":
-        """Return the origin of a message that was accepted at a time, in microseconds since 1970 (UTC)."""
-        return cls(secrets.token_hex(16), at_us)
-
-
-class NoteSizes:
-    """Limits the results that one run keeps or finds, with the values of its task, as events of a task are limited."""
-
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, key: TaskKey, turn: int, store: TaskStore, settings: EngineSettings, *, is_repeat: bool) -> None:
+        self._key = key
+        self._turn = turn
+        self._store = store
         self._settings = settings
         self._sizes: dict[tuple[int, str], int] = {}
         self._total = 0
+        self._may_have_results = is_repeat
+        """True if results of steps may be stored that this run does not know."""
+        self._knows_values = turn == 1 and not is_repeat
+        """True if the values that earlier turns and runs of the task have stored are counted. A new task has none."""
 
-    def found(self, turn: int, sizes: Mapping[str, int]) -> None:
-        """Count notes that are stored, unless they are counted already."""
-        for name, size in sizes.items():
-            if (turn, name) not in self._sizes:
-                self._sizes[turn, name] = size
+    async def result(self, step: str) -> bytes | None:
+        """Return the packed result of a step; None if there is none."""
+        packed = await self._store.get_note(self._key, self._turn, step) if self._may_have_results else None
+        if packed is not None:
+            self._count(Note(self._turn, step, packed))
+        return packed
+
+    async def count_values(self) -> None:
+        """Count the values that are stored already. Call this before the first value is kept."""
+        if self._knows_values:
+            return
+        for name, size in (await self._store.note_sizes(self._key, OF_TASK)).items():
+            if (OF_TASK, name) not in self._sizes:
+                self._sizes[OF_TASK, name] = size
                 self._total += size
+        self._knows_values = True
 
-    def add(self, note: Note) -> None:
+    async def keep(self, note: Note, epoch: int) -> None:
+        """Store a note under a claim. Raise OverLimit, StaleAppend, StoreUnavailable."""
+        self._count(note)
+        try:
+            await self._store.put_note(self._key, note, epoch=epoch)
+        except StoreFull:
+            raise OverLimit("the store has no room for another result of a step or value") from None
+        except BaseException:  # it may have been written, also if the store does not answer or the caller was canceled
+            self._may_have_results = True
+            raise
+
+    def _count(self, note: Note) -> None:
         """Count a note that is about to be written, or that an earlier run has written. Raise OverLimit if it is too
         much."""
         name, limit = (note.turn, note.name), self._settings.max_task_bytes
@@ -60,7 +75,7 @@ class NoteSizes:
         self._sizes[name], self._total = len(note.value), total
 
 
-class Repeatable(TurnBackend):
+class Repeatable(Past, TurnBackend):
     """Give every run of a turn the same ids, random values and results of steps.
 
     Guarantees:
@@ -69,13 +84,13 @@ class Repeatable(TurnBackend):
       which begins again with each try, because a later run does not call the function.
     """
 
-    def __init__(self, key: TaskKey, turn: int, origin: Origin | None, notes: Notes) -> None:
+    def __init__(self, key: TaskKey, context_id: str, queued: QueuedTurn, store: TaskStore, max_bytes: int) -> None:
+        super().__init__(store, max_bytes, key.scope, context_id, key.id)
         self.key = key
         """The name of the task."""
-        self._first = turn
-        self._notes = notes
+        self._first = queued.turn
         # A message that an earlier version has stored has no origin. Then the time is that of the run.
-        self._origin = origin or Origin(f"{key.id}-{turn}", now_us())
+        self._origin = queued.origin or Origin(f"{key.id}-{queued.turn}", now_us())
         self._counts: Counter[str] = Counter()
 
     @property
@@ -99,8 +114,5 @@ class Repeatable(TurnBackend):
         step.counts[kind] += 1
         return f"{sha256(step.name.encode()).hexdigest()[:16]}-{step.counts[kind]}"
 
-    async def recorded(self, step: str) -> bytes | None:
-        return await self._notes.get_note(self.key, self._first, step)
-
     async def recall(self, name: str) -> bytes | None:
-        return await self._notes.get_note(self.key, OF_TASK, name)
+        return await self._store.get_note(self.key, OF_TASK, name)

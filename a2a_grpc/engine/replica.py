@@ -37,9 +37,12 @@ class Replica:
         self._timer: asyncio.TimerHandle | None = None
         self._at_end: list[Callable[[], None]] = []
         self.id = _new_id()
-        self.is_joined = False
-        """True once the store has this replica's present name. Before, any replica may take what this one claims."""
         self._joined = asyncio.Event()
+
+    @property
+    def is_joined(self) -> bool:
+        """True once the store has this replica's present name. Before, any replica may take what this one claims."""
+        return self._joined.is_set()
 
     async def joined(self, within_s: float) -> None:
         """Wait until the other replicas know this one, at most for that time."""
@@ -89,7 +92,6 @@ class Replica:
         begun = asyncio.get_running_loop().time()
         await self._store.join(self.id, self._lease_s)
         self._extend(begun)
-        self.is_joined = True
         self._joined.set()
 
     async def keep(self) -> bool:
@@ -144,7 +146,6 @@ class Replica:
 
     async def rejoin(self) -> None:
         """Begin a new life under a new name, as soon as the store answers."""
-        self.is_joined = False
         self._joined.clear()
         former, self.id = self.id, _new_id()
         backoff = Backoff(self._lease_s / 30, self._lease_s / 3)

@@ -3,43 +3,39 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
 from typing import cast
 
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Turn
 from a2a_grpc.engine.blame import line_of
 from a2a_grpc.engine.events import now_us
-from a2a_grpc.engine.observer import Observer
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.player import Sink, play
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.resources import Resources
+from a2a_grpc.engine.send_call import SendCall
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached, is_closing
 from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import Content, Contents, Json, agent_message, check_content, part
-from a2a_grpc.principal import Principal
-from a2a_grpc.store import Scope, TaskView
-from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageRequest, Task, TaskState
+from a2a_grpc.store import Scope
+from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageRequest, TaskState
 
 logger = logging.getLogger("a2a_grpc.engine")
 
 NO_NOTES = "a skill that answers with a message has no task that could keep the results of steps or other values"
 
 
-class MessageBackend:
+class MessageBackend(Past):
     """The backend of a turn that has no task: it ends with the call, and there is nothing to update."""
 
-    def __init__(self, past: Past, scope: Scope, context_id: str, observer: Observer) -> None:
-        self._past = past
-        self._scope = scope
-        self._context_id = context_id
-        self._observer = observer
+    canceled = is_replaying = is_let_go = False
+    cancel_metadata: dict[str, Json] = {}
+    recorded_questions: tuple[Message, ...] = ()
+
+    def __init__(self, scope: Scope, context_id: str, resources: Resources) -> None:
+        super().__init__(resources.log.store, resources.settings.max_task_bytes, scope, context_id)
+        self._observer = resources.observer
         self.accepted_us = now_us()
-        self.is_replaying = False
-        self.canceled = False
-        self.is_let_go = False
-        self.recorded_questions: tuple[Message, ...] = ()
-        self.cancel_metadata: dict[str, Json] = {}
 
     @property
     def trace_id(self) -> str:
@@ -71,13 +67,6 @@ class MessageBackend:
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
-
-    async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
-        view = TaskView(artifacts, history_length)
-        return await self._past.of_context(self._scope, self._context_id, limit, view)
-
-    async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
-        return await self._past.named(self._scope, ids, TaskView(artifacts, history_length))
 
     async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
         raise RuntimeError("a skill that answers with a message has no task in which to ask")
@@ -131,33 +120,18 @@ class Reply(Sink):
             await self.whole(self._parts)
 
 
-async def reply(
-    skill: Skill,
-    request: SendMessageRequest,
-    *,
-    context_id: str,
-    principal: Principal,
-    scope: Scope,
-    resources: Resources,
-) -> Message:
+async def reply(skill: Skill, send: SendCall, resources: Resources) -> Message:
     """Run the handler, and return its message. If the call is canceled, the handler is canceled.
 
     Raises:
         InvalidAgentResponseError: The outcome is one that only a task can have.
         InternalError: The handler raised an exception, whose text goes to the log.
     """
-    backend = MessageBackend(resources.past, scope, context_id, resources.observer)
-    turn = Turn(
-        skill=skill.id,
-        request=request,
-        task=b"",
-        context_id=context_id,
-        principal=principal,
-        backend=backend,
-        threads=resources.threads,
-    )
+    context_id = send.request.message.context_id or new_id()
+    backend = MessageBackend(send.scope, context_id, resources)
+    turn = QueuedTurn(0, skill, send.request, send.principal).opened(b"", context_id, backend, resources.threads)
     call = asyncio.current_task()
-    place = resources.place(scope, request)
+    place = resources.place(send.scope, send.request)
     await place.wait()
     try:
         with resources.watch.over(skill.id):

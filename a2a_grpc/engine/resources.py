@@ -3,19 +3,21 @@
 from a2a_grpc.agent import Agent, Threads
 from a2a_grpc.engine.background import Background
 from a2a_grpc.engine.held import Held
+from a2a_grpc.engine.line import Place
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.observer import Observer
-from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.priority import priority_of
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.slots import Place, Slots
+from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.waiting import Waiting
 from a2a_grpc.engine.watch import Watch
 from a2a_grpc.engine.writer import Writer
-from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
+from a2a_grpc.errors import UnavailableError
+from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.log import Log
-from a2a_grpc.store import Head, Scope, TaskKey
+from a2a_grpc.store import Head, Pending, Scope, TaskKey
 from a2a_grpc.wire import SendMessageRequest
 
 
@@ -33,7 +35,6 @@ class Resources:
         waiting: The number of tasks that wait for their users.
         threads: The threads of `turn.in_thread`.
         watch: The thread that looks for handlers that block the event loop.
-        past: The other tasks of a caller, for handlers.
         locks: A lock for each task, and for each idempotency key.
         background: The background tasks.
         keeps_messages: True if the store keeps a message until its run is over, so that another replica can begin the
@@ -57,7 +58,6 @@ class Resources:
         self.waiting = Waiting(settings.max_waiting_tasks)
         self.threads = Threads(settings.max_threads)
         self.watch = Watch(settings.block_warning_s)
-        self.past = Past(log, settings.max_task_bytes)
         self.locks = KeyLocks()
         self.background = Background()
         self.keeps_messages = agent.resumable and log.store.keeps_messages
@@ -66,6 +66,19 @@ class Resources:
     def writer(self, key: TaskKey, head: Head) -> Writer:
         """Return the writer of a task's next run, under the claim of its row."""
         return Writer(self.log, self.settings, key, head, self.waiting)
+
+    def queued(self, key: TaskKey, pending: Pending) -> QueuedTurn:
+        """Return the turn of a message that the store has."""
+        return QueuedTurn.of(pending, key, self.agent, is_kept=self.keeps_messages)
+
+    async def claim(self, key: TaskKey, *, force: bool = False) -> Head | None:
+        """Claim a task that no other replica holds. Return its row, or None if it has ended or another replica has it.
+
+        With `force`, also take it from the replica that holds it.
+        """
+        me = self.replica.id
+        head = await self.log.store.claim(key, me, force=force)
+        return None if head is None or head.state in TERMINAL or head.replica != me else head
 
     def place(self, scope: Scope, request: SendMessageRequest) -> Place:
         """Return a place for a run of a caller, or the wait for one, by the priority of the message."""
@@ -79,17 +92,7 @@ class Resources:
             UnavailableError: No run can begin here. See `check_open`.
         """
         self.check_open()
-        if self.slots.is_full_for(scope):
-            raise ResourceExhaustedError(
-                f"{self.settings.max_queued_per_caller} runs of this caller are waiting, which is the limit "
-                "(--max-queued-per-caller)",
-                retry_after_s=1.0,
-            )
-        if self.slots.is_full(scope):
-            raise ResourceExhaustedError(
-                f"{self.slots.taken} runs are at work or waiting, and no more may wait (--max-queued-runs)",
-                retry_after_s=1.0,
-            )
+        self.slots.check(scope)
 
     def check_open(self) -> None:
         """Raise UnavailableError while draining, and while the other replicas do not know this one."""

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Completed, Failed, Outcome, Turn
+from a2a_grpc.agent import Completed, Failed, Outcome
 from a2a_grpc.engine.blame import line_of
 from a2a_grpc.engine.events import OverLimit
 from a2a_grpc.engine.player import play
@@ -22,7 +23,7 @@ from a2a_grpc.loglines import About, about
 from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Json
 from a2a_grpc.piecewise import parsed
-from a2a_grpc.store import StaleAppend, StoreUnavailable
+from a2a_grpc.store import StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.wire import Task
 
 logger = logging.getLogger("a2a_grpc.engine")
@@ -43,12 +44,7 @@ class Run(TaskTurn):
     """
 
     def __init__(
-        self,
-        queued: QueuedTurn,
-        task: bytes | Task,
-        writer: Writer,
-        resources: Resources,
-        inbox: "deque[QueuedTurn]",
+        self, queued: QueuedTurn, task: bytes | Task, writer: Writer, resources: Resources, inbox: "deque[QueuedTurn]"
     ) -> None:
         """Take a turn, its task, and the messages that wait after it.
 
@@ -85,7 +81,7 @@ class Run(TaskTurn):
                 task_id, skill_id, line = self.key.id, self._queued.skill.id, line_of(raised)
                 logger.exception("handler failed task=%s skill=%s at=%s", task_id, skill_id, line)
                 self._observed.raised(raised)
-            outcome = self._replay.changed or Failed(GENERIC_FAILURE)
+            outcome = self._repeated(Failed(GENERIC_FAILURE))
         finally:
             self._move(Event.ENDED)
             if self._handler_ended is not None and not self._handler_ended.done():
@@ -96,7 +92,7 @@ class Run(TaskTurn):
         if self._stop_outcome is not None:
             outcome, made = self._stop_outcome, 0
         # The log has the message of a question that was withdrawn meanwhile, and the message has had no handler yet.
-        is_left = bool(self._inbox) and self._inbox[0].turn <= self.writer.turn
+        is_left = bool(self.inbox) and self.inbox[0].turn <= self.writer.turn
         is_stored = await write_end(self.writer, self._queued.skill, outcome, made, is_left=is_left)
         self._move(Event.STORED if is_stored else Event.LOSE)
 
@@ -106,7 +102,7 @@ class Run(TaskTurn):
             return
         self._move(Event.STOPPED)
         self._stop_outcome = outcome
-        self._cancel_metadata = metadata or {}
+        self.cancel_metadata = metadata or {}
         if self._worker is not None:  # otherwise it has not begun, and looks at the outcome first
             self._worker.cancel()
 
@@ -132,14 +128,20 @@ class Run(TaskTurn):
         return self._handler_ended
 
     def _repeated(self, outcome: Outcome) -> Outcome:
-        """Return the outcome of a turn whose handler gave `outcome`; FAILED if it left out recorded questions."""
+        """Return the outcome of a turn whose handler gave `outcome`; FAILED if the handler did not ask what it asked
+        before."""
         replay = self._replay
+        if replay.changed is not None:
+            logger.warning(
+                "handler asked another question than it asked before, so its task fails task=%s", self.key.id
+            )
+            return replay.changed
         if replay.is_over or isinstance(outcome, Failed) or self._stop_outcome is not None:
-            return replay.changed or outcome
+            return outcome
         logger.warning(
             "handler ended without asking a question that it asked before, so its task fails task=%s", self.key.id
         )
-        return replay.changed or replay.missing()
+        return replay.missing()
 
     # -- how a turn begins
 
@@ -148,20 +150,11 @@ class Run(TaskTurn):
         if self._stop_outcome is not None or self.is_lost:
             return self._stop_outcome or Failed(SHUTDOWN_FAILURE)
         if not self._place.is_held:
-            await self._wait_for_place()
+            await self._place.wait()
         self._move(Event.PLACED)
-        queued, writer = self._queued, self.writer
-        turn = Turn(
-            skill=queued.skill.id,
-            request=queued.request,
-            task=await self._task_of_turn(),
-            context_id=writer.context_id,
-            principal=queued.principal,
-            backend=self,
-            threads=self._resources.threads,
-            attempt=queued.attempt,
-        )
-        return await play(queued.skill, turn, RunOutput(self, queued.skill.id)) or Completed()
+        task = await self._task_of_turn()
+        turn = self._queued.opened(task, self.writer.context_id, self, self._resources.threads)
+        return await play(self._queued.skill, turn, RunOutput(self, self._queued.skill.id)) or Completed()
 
     async def _task_of_turn(self) -> bytes | Task:
         """Return the task as the turn finds it. A large one is parsed in a thread, as `Turn.task` cannot wait."""
@@ -183,5 +176,25 @@ class Run(TaskTurn):
             await writer.look()
         if writer.state != lifecycle.WORKING:
             # A run that had to wait for a place makes sure that it still has its claim before the handler begins.
-            await writer.status(lifecycle.WORKING, behind=not self._has_waited)
+            await writer.status(lifecycle.WORKING, behind=not self._place.has_waited)
         return task
+
+
+@dataclass(slots=True)
+class Active:
+    """A task that is at work."""
+
+    key: TaskKey
+    run: Run
+    last_turn: int
+    """The turn of the newest message that was handed over."""
+    work: "asyncio.Task[None]" = field(init=False)
+    stopping: "asyncio.Task[None] | None" = None
+
+    @property
+    def has_stored_end(self) -> bool:
+        """True if the run is known to have stored the end of its task.
+
+        A writer is ahead of the store, so its state says nothing while the run is at work.
+        """
+        return self.work.done() and not self.run.is_lost and self.run.writer.state in lifecycle.TERMINAL

@@ -1,26 +1,13 @@
 """Write the output of a handler as artifacts of its task."""
 
-from typing import Protocol, cast
+from typing import cast
 
 from a2a_grpc.agent import Output
 from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
 from a2a_grpc.engine.player import Sink
-from a2a_grpc.engine.writer import Writer
+from a2a_grpc.engine.task_turn import TaskTurn
 from a2a_grpc.parts import Contents
 from a2a_grpc.wire import Artifact
-
-
-class Producer(Protocol):
-    """A run, as its output knows it."""
-
-    writer: Writer
-
-    def new_artifact_id(self) -> str:
-        """Return an id for an artifact without one."""
-
-    def writes_output(self) -> bool:
-        """Return True if output is to be written, and False if the log has it, since the handler repeats an earlier
-        run. Raise the error of a run that can write nothing more."""
 
 
 class RunOutput(Sink):
@@ -31,7 +18,7 @@ class RunOutput(Sink):
 
     __slots__ = ("_artifact_id", "_name", "_run", "_writer")
 
-    def __init__(self, run: Producer, name: str) -> None:
+    def __init__(self, run: TaskTurn, name: str) -> None:
         self._run = run
         self._writer = run.writer
         self._name = name

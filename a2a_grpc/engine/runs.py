@@ -5,7 +5,6 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed, Outcome
@@ -13,7 +12,7 @@ from a2a_grpc.engine.endings import Endings
 from a2a_grpc.engine.held import Holder
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.resources import Resources
-from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Run
+from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Active, Run
 from a2a_grpc.engine.stats import Stats
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Json
@@ -25,26 +24,6 @@ logger = logging.getLogger("a2a_grpc.engine")
 
 STORED_WITHIN_S = 2.0
 """How long a drain waits for a store that stores no end meanwhile, once the handlers have ended."""
-
-
-@dataclass(slots=True)
-class Active:
-    """A task that is at work, with the messages that wait for it."""
-
-    run: Run
-    last_turn: int
-    """The turn of the newest message that was handed over."""
-    inbox: deque[QueuedTurn]
-    work: "asyncio.Task[None]" = field(init=False)
-    stopping: "asyncio.Task[None] | None" = None
-
-    @property
-    def has_stored_end(self) -> bool:
-        """True if the run is known to have stored the end of its task.
-
-        A writer is ahead of the store, so its state says nothing while the run is at work.
-        """
-        return self.work.done() and not self.run.is_lost and self.run.writer.state in lifecycle.TERMINAL
 
 
 class Runs:
@@ -61,7 +40,6 @@ class Runs:
         self.endings = Endings(resources)
         self._resources = resources
         self._active: dict[TaskKey, Active] = {}
-        self._stops: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """Return the number of tasks at work."""
@@ -71,9 +49,9 @@ class Runs:
         """Return a task that is at work here; None if it is not."""
         return self._active.get(key)
 
-    def unanswered(self) -> list[tuple[TaskKey, Active]]:
+    def unanswered(self) -> list[Active]:
         """Return the runs that wait for an answer which has come, but which the store may not have stored."""
-        return [(key, active) for key, active in self._active.items() if active.inbox and active.run.is_asking]
+        return [active for active in self._active.values() if active.run.inbox and active.run.is_asking]
 
     def stats(self) -> Stats:
         """Return what is at work."""
@@ -83,7 +61,7 @@ class Runs:
             runs=resources.slots.taken,
             callers=resources.slots.callers,
             asking=len(resources.held),
-            queued=sum(len(active.inbox) for active in self._active.values()),
+            queued=sum(len(active.run.inbox) for active in self._active.values()),
             waiting=resources.waiting.count,
             background=len(resources.background),
             followed=len(resources.log.bus),
@@ -103,15 +81,15 @@ class Runs:
         key, inbox = writer.key, deque(waiting)
         last_turn = max(writer.turn, inbox[-1].turn if inbox else first.turn)
         if (former := self._active.get(key)) is not None:
-            self._lose(key, former)  # it has lost its claim, and has yet to learn of it
-        active = Active(Run(first, task, writer, resources, inbox), last_turn, inbox)
+            self._lose(former)  # it has lost its claim, and has yet to learn of it
+        active = Active(key, Run(first, task, writer, resources, inbox), last_turn)
         self._active[key] = active
         loop = asyncio.get_running_loop()
-        active.work = loop.create_task(Unclosed(self._work(key, active)), name=f"a2a-grpc:run:{key.id}")
+        active.work = loop.create_task(Unclosed(self._work(active)), name=f"a2a-grpc:run:{key.id}")
 
-    async def _work(self, key: TaskKey, active: Active) -> None:
+    async def _work(self, active: Active) -> None:
         """Run the turns of a task, one after the other, until none is left or the task has ended."""
-        work, resources = active.work, self._resources
+        key, work, resources = active.key, active.work, self._resources
         resources.background.tasks.add(work)
         try:
             while True:
@@ -123,15 +101,16 @@ class Runs:
                     if active.run.is_lost or active.stopping is not None:
                         return
                     if writer.last_turn > active.last_turn:
-                        await self.hand_over(key, active)
-                    if not active.inbox:
-                        self._forget(key, active)
+                        await self.hand_over(active)
+                    inbox = active.run.inbox
+                    if not inbox:
+                        self._forget(active)
                         return
-                    queued = active.inbox.popleft()
+                    queued = inbox.popleft()
                     task = await writer.task() if queued.turn <= writer.turn else b""  # the log has the message
                     if active.run.is_lost or active.stopping is not None:  # since the lock was taken
                         return
-                    active.run = Run(queued, task, writer, resources, active.inbox)
+                    active.run = Run(queued, task, writer, resources, inbox)
         except StoreUnavailable:
             logger.warning("messages that wait for a task could not be read task=%s", key.id)
         except Exception:
@@ -139,56 +118,49 @@ class Runs:
         finally:
             resources.background.tasks.discard(work)
             if active.stopping is None:  # otherwise it is seen to that the task ends
-                self._forget(key, active)
+                self._forget(active)
 
-    async def hand_over(self, key: TaskKey, active: Active) -> None:
+    async def hand_over(self, active: Active) -> None:
         """Hand the messages that wait in the store to a run, the answer to its question first. The lock must be held.
 
         Raises:
             StaleAppend: The run has lost its claim.
         """
-        resources = self._resources
-        for pending in await resources.log.store.pending(key):
+        key, inbox = active.key, active.run.inbox
+        for pending in await self._resources.log.store.pending(key):
             if pending.turn > active.last_turn:
                 active.last_turn = pending.turn
-                active.inbox.append(QueuedTurn.of(pending, key, resources.agent, is_kept=resources.keeps_messages))
-        if active.inbox and active.run.is_asking:
+                inbox.append(self._resources.queued(key, pending))
+        if inbox and active.run.is_asking:
             try:
                 await active.run.answer()
             except Failed as over_limit:
-                self.stop(key, active, over_limit)
+                self.stop(active, over_limit)
 
-    def stop(
-        self, key: TaskKey, active: Active, outcome: Outcome, metadata: dict[str, Json] | None = None
-    ) -> "asyncio.Task[None]":
+    def stop(self, active: Active, outcome: Outcome, metadata: dict[str, Json] | None = None) -> "asyncio.Task[None]":
         """Stop a run, and end its task. Return the background task that does so, which is the same for all callers."""
         if active.stopping is None:
-            stopping = self._see_stopped(key, active, outcome)
-            active.stopping = self._resources.background.spawn(stopping, f"a2a-grpc:stop:{key.id}")
-            self._stops.add(active.stopping)
-            active.stopping.add_done_callback(self._stops.discard)
+            stopping = self._see_stopped(active, outcome)
+            active.stopping = self._resources.background.spawn(stopping, f"a2a-grpc:stop:{active.key.id}")
             active.run.stop(outcome, metadata)
         return active.stopping
 
-    async def _see_stopped(self, key: TaskKey, active: Active, outcome: Outcome) -> None:
+    async def _see_stopped(self, active: Active, outcome: Outcome) -> None:
         """See that the task of a stopped run ends, also if its handler does not, or the store does not answer."""
-        grace_s = self._resources.settings.cancel_grace_s
-        await asyncio.wait([active.work], timeout=grace_s)
-        if active.work.done():
-            pass
-        elif active.run.is_closed:
-            logger.warning(
-                "the end of a stopped task is not stored yet, because the store did not answer task=%s seconds=%g",
-                key.id,
-                grace_s,
-            )
-        else:
-            logger.warning("handler did not stop after its cancellation and can no longer write task=%s", key.id)
+        key, grace_s = active.key, self._resources.settings.cancel_grace_s
         try:
+            await asyncio.wait([active.work], timeout=grace_s)
+            if not active.work.done() and active.run.is_closed:
+                logger.warning(
+                    "the end of a stopped task is not stored yet, because the store did not answer task=%s seconds=%g",
+                    *(key.id, grace_s),
+                )
+            elif not active.work.done():
+                logger.warning("handler did not stop after its cancellation and can no longer write task=%s", key.id)
             if not active.has_stored_end:
                 await self.endings.finish_when_possible(key, outcome)
         finally:
-            self._forget(key, active)
+            self._forget(active)
         if not active.work.done():
             active.run.abandon()
 
@@ -201,33 +173,33 @@ class Runs:
         async with self._resources.locks.holding(key):
             self._resources.held.leave(run)
             active = self._active.get(key)
-            if active is None or active.run is not run or not active.run.is_asking or active.inbox or active.stopping:
+            if active is None or active.run is not run or not run.is_asking or run.inbox or active.stopping:
                 return
             logger.info("handler that waits for an answer was stopped to free memory task=%s", key.id)
-            self._lose(key, active)
+            self._lose(active)
             # If a message has come at another replica meanwhile, the claim stays: `Recovery` goes on with the task.
-            await self._resources.log.store.release(key, active.run.writer.epoch)
+            await self._resources.log.store.release(key, run.writer.epoch)
 
     def lose_all(self) -> list[TaskKey]:
         """Stop every run without ending its task, because other replicas take the tasks. Return the tasks."""
-        lost = list(self._active.items())
-        for key, active in lost:
-            self._lose(key, active)
-        return [key for key, _ in lost]
+        lost = list(self._active)
+        for active in list(self._active.values()):
+            self._lose(active)
+        return lost
 
-    def _lose(self, key: TaskKey, active: Active) -> None:
-        self._forget(key, active)
+    def _lose(self, active: Active) -> None:
+        self._forget(active)
         active.run.lose()
-        self._resources.background.spawn(self._see_gone(active), f"a2a-grpc:lost:{key.id}")
+        self._resources.background.spawn(self._see_gone(active), f"a2a-grpc:lost:{active.key.id}")
 
     async def _see_gone(self, active: Active) -> None:
         await asyncio.wait([active.work], timeout=self._resources.settings.cancel_grace_s)
         if not active.work.done():
             active.run.abandon()
 
-    def _forget(self, key: TaskKey, active: Active) -> None:
-        if self._active.get(key) is active:
-            del self._active[key]
+    def _forget(self, active: Active) -> None:
+        if self._active.get(active.key) is active:
+            del self._active[active.key]
 
     async def drain(self, grace_s: float) -> bool:
         """Let runs and replies finish within the grace. Return False if the store does not store the ends.
@@ -240,11 +212,11 @@ class Runs:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._idle()
-        for key, active in list(self._active.items()):
+        for active in list(self._active.values()):
             if resources.keeps_messages or (resources.log.store.durable and active.run.is_asking):
-                self._lose(key, active)
+                self._lose(active)
             else:
-                self.stop(key, active, Failed(SHUTDOWN_FAILURE))
+                self.stop(active, Failed(SHUTDOWN_FAILURE))
         is_stored = await self._see_ends_stored()
         await resources.background.end(1.0 if is_stored else 0.1)  # a store that is away keeps the tasks longer
         return is_stored
@@ -257,10 +229,10 @@ class Runs:
         handlers = [active.run.handler_ended() for active in self._active.values() if active.stopping is not None]
         if handlers:
             await asyncio.wait(handlers, timeout=self._resources.settings.cancel_grace_s)
-        while self._stops:
-            ended, _ = await asyncio.wait(self._stops, timeout=STORED_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        while stops := [active.stopping for active in self._active.values() if active.stopping is not None]:
+            ended, _ = await asyncio.wait(stops, timeout=STORED_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
             if not ended:
-                logger.warning("the store does not answer, so ends of tasks are not stored tasks=%d", len(self._stops))
+                logger.warning("the store does not answer, so ends of tasks are not stored tasks=%d", len(stops))
                 return False
         return True
 

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from a2a_grpc.engine.line import Caller, Line
+from a2a_grpc.engine.line import Caller, Line, Place
 from a2a_grpc.engine.priority import Priority
+from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.store import Scope
 
 STRIDES = {Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 8}
@@ -29,12 +30,12 @@ class Slots:
 
     def __init__(self, limit: int, queue: int, *, per_caller: int = 0, queued_per_caller: int = 0) -> None:
         """Bound the runs of all callers, and of each caller those at work and those that wait. 0 sets no bound."""
-        self._free = limit
+        self._limit = self._free = limit
         self._queue = queue
         self._per_caller = per_caller or limit
         self._queued_per_caller = queued_per_caller
         self._callers: dict[Scope, Caller] = {}
-        self._lines = tuple(Line[Place](STRIDES[priority]) for priority in Priority)
+        self._lines = tuple(Line(STRIDES[priority]) for priority in Priority)
         self._clock = 0
         """The moment of the last turn: `Line.due` of the line that had it."""
         self._last: Caller | None = None
@@ -42,8 +43,11 @@ class Slots:
         self._waiting = 0
         self._reserved = 0
         self._idle = asyncio.Event()
-        self.taken = 0
-        """Runs that hold a place or wait for one."""
+
+    @property
+    def taken(self) -> int:
+        """How many runs hold a place or wait for one."""
+        return self._limit - self._free + self._waiting
 
     @property
     def callers(self) -> int:
@@ -55,20 +59,20 @@ class Slots:
         """How many more runs may hold a place or wait for one."""
         return self._free + self._queue - self._waiting - self._reserved
 
-    def is_full(self, scope: Scope) -> bool:
-        """Return True if another run of a caller would have to wait, and no more runs may."""
-        if self._waiting + self._reserved < self._queue:
-            return False
-        free = min(self._free, self._per_caller - self._caller(scope).held)
-        return self._waiting + self._reserved >= self._queue + free
-
-    def is_full_for(self, scope: Scope) -> bool:
-        """Return True if another run of a caller would have to wait, and no more of this caller's may."""
-        if not self._queued_per_caller:
-            return False
+    def check(self, scope: Scope) -> None:
+        """Raise ResourceExhaustedError if another run of a caller would have to wait, and no more may."""
         caller = self._caller(scope)
         free = min(self._free, self._per_caller - caller.held)
-        return caller.waiting + caller.reserved >= self._queued_per_caller + free
+        if self._queued_per_caller and caller.waiting + caller.reserved >= self._queued_per_caller + free:
+            raise ResourceExhaustedError(
+                f"{self._queued_per_caller} runs of this caller are waiting, which is the limit "
+                "(--max-queued-per-caller)",
+                retry_after_s=1.0,
+            )
+        if self._waiting + self._reserved >= self._queue + free:
+            raise ResourceExhaustedError(
+                f"{self.taken} runs are at work or waiting, and no more may wait (--max-queued-runs)", retry_after_s=1.0
+            )
 
     @contextmanager
     def reserving(self, scope: Scope) -> Iterator[None]:
@@ -83,7 +87,7 @@ class Slots:
             self._reserved -= 1
             self._forget(caller)
 
-    def try_acquire(self, scope: Scope) -> "Place | None":
+    def try_acquire(self, scope: Scope) -> Place | None:
         """Return a place for a run of a caller; None if none is free for it. The place must be released."""
         caller = self._callers.get(scope)
         if not self._free or (caller is not None and caller.held >= self._per_caller):
@@ -91,27 +95,24 @@ class Slots:
         if caller is None:
             caller = self._callers[scope] = Caller(scope)
         self._free -= 1
-        self.taken += 1
         caller.held += 1
         self._last = caller
-        return Place(self, caller, None)
+        return Place(caller, None, self._release)
 
-    def line_up(self, scope: Scope, priority: Priority) -> "Place":
+    def line_up(self, scope: Scope, priority: Priority) -> Place:
         """Return the wait for a place that `try_acquire` did not give. It must be released in any case."""
         caller = self._callers.get(scope)
         if caller is None:
             caller = self._callers[scope] = Caller(scope)
-        place = Place(self, caller, self._lines[priority])
-        self.taken += 1
+        place = Place(caller, self._lines[priority], self._release)
         self._waiting += 1
         caller.waiting += 1
         self._lines[priority].join(place, self._clock, self._last)
         return place
 
-    def release(self, place: "Place") -> None:
-        """Release a place, or end the wait for it. `Place.release` calls this."""
+    def _release(self, place: Place) -> None:
+        """Release a place, or end the wait for it."""
         caller = place.caller
-        self.taken -= 1
         if place.line is not None:
             self._waiting -= 1
             caller.waiting -= 1
@@ -128,7 +129,7 @@ class Slots:
 
     def _pass_on(self, former: Caller) -> None:
         """Give a place that a caller has released to the run whose turn it is."""
-        due: Line[Place] | None = None
+        due: Line | None = None
         for line in self._lines:
             line.recall(former)
             if line.has_next(self._per_caller) and (due is None or line.due < due.due):
@@ -157,45 +158,3 @@ class Slots:
         while self.taken:
             self._idle.clear()
             await self._idle.wait()
-
-
-class Place:
-    """What one run has of the slots: a place, the wait for one, or nothing any more."""
-
-    __slots__ = ("_given", "_is_released", "_slots", "caller", "line")
-
-    def __init__(self, slots: Slots, caller: Caller, line: "Line[Place] | None") -> None:
-        self._slots = slots
-        self._given: asyncio.Future[None] | None = None
-        self._is_released = False
-        self.caller = caller
-        self.line = line
-        """The line in which the run waits; None once it has a place."""
-
-    @property
-    def is_held(self) -> bool:
-        """True from the moment that the run has the place until the place is released."""
-        return self.line is None and not self._is_released
-
-    async def wait(self) -> None:
-        """Return once the place is held. If the wait is canceled, the place is released."""
-        if self.line is None:
-            return
-        self._given = asyncio.get_running_loop().create_future()
-        try:
-            await self._given
-        except BaseException:
-            self.release()
-            raise
-
-    def give(self) -> None:
-        """Let the run go on. `Slots` calls this."""
-        self.line = None
-        if self._given is not None and not self._given.done():
-            self._given.set_result(None)
-
-    def release(self) -> None:
-        """Release the place, or stop waiting for it. Later calls change nothing."""
-        if not self._is_released:
-            self._is_released = True
-            self._slots.release(self)

@@ -8,18 +8,16 @@ from contextlib import suppress
 from typing import ParamSpec
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Failed, Outcome
-from a2a_grpc.engine.events import OverLimit
+from a2a_grpc.agent import Outcome
 from a2a_grpc.engine.queued_turn import QueuedTurn
-from a2a_grpc.engine.repeatable import OF_TASK, NoteSizes, Repeatable
+from a2a_grpc.engine.repeatable import OF_TASK, Repeatable, RunNotes
 from a2a_grpc.engine.replay import NO_REPLAY
 from a2a_grpc.engine.resources import Resources
-from a2a_grpc.engine.slots import Place
 from a2a_grpc.engine.states import CLOSED, NEXT, Event, State, after
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Json
-from a2a_grpc.store import Note, StaleAppend, StoreFull, StoreUnavailable, TaskView
-from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
+from a2a_grpc.store import Note, StaleAppend, StoreUnavailable
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest, TaskState
 
 Given = ParamSpec("Given")
 logger = logging.getLogger("a2a_grpc.engine")
@@ -39,26 +37,25 @@ class TaskTurn(Repeatable):
     - A message is the answer to a question only while the handler waits for it. Otherwise the message begins a turn.
     """
 
+    cancel_metadata: dict[str, Json] = {}
+
     def __init__(self, queued: QueuedTurn, writer: Writer, resources: Resources, inbox: "deque[QueuedTurn]") -> None:
         """Take a turn, and the messages that wait after it."""
-        super().__init__(writer.key, queued.turn, queued.origin, resources.log.store)
+        store, settings = resources.log.store, resources.settings
+        super().__init__(writer.key, writer.context_id, queued, store, settings.max_task_bytes)
         self.writer = writer
         self._queued = queued
         self._resources = resources
-        self._inbox = inbox
+        self.inbox = inbox
+        """The messages that wait."""
         self._state = State.WAITING
         self._stop_outcome: Outcome | None = None
-        self._cancel_metadata: dict[str, Json] = {}
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         """The answer to the question that waits."""
-        self._note_sizes = NoteSizes(resources.settings)
-        self._may_have_results = queued.is_repeat
-        """True if results of steps may be stored that this run does not know."""
-        self._knows_values = queued.turn == 1 and not queued.is_repeat
-        """True if the values that earlier turns and runs of the task have stored are counted. A new task has none."""
-        self._has_waited = self._was_asking = False
+        self._notes = RunNotes(writer.key, queued.turn, store, settings, is_repeat=queued.is_repeat)
+        self._was_asking = False
         self._replay = queued.replay or NO_REPLAY
-        self._place = self._enter()
+        self._place = resources.place(self.key.scope, queued.request)
         self._observed = queued.observed or resources.observer.begins(
             *(writer.key.id, writer.context_id, queued.skill.id),
             attempt=queued.attempt,
@@ -100,10 +97,6 @@ class TaskTurn(Repeatable):
         return self._stop_outcome is not None
 
     @property
-    def cancel_metadata(self) -> dict[str, Json]:
-        return self._cancel_metadata
-
-    @property
     def trace_id(self) -> str:
         return self._observed.trace_id
 
@@ -122,32 +115,17 @@ class TaskTurn(Repeatable):
     async def recorded(self, step: str) -> bytes | None:
         await asyncio.sleep(0)
         self.check_going_on()
-        packed = await super().recorded(step) if self._may_have_results else None
+        packed = await self._notes.result(step)
         self.check_going_on()
-        if packed is not None:
-            self._note_sizes.add(Note(self._queued.turn, step, packed))
         return packed
 
     async def record(self, step: str, packed: bytes) -> None:
-        await self._keep(Note(self._queued.turn, step, packed))
+        await self._write(self._notes.keep, Note(self._queued.turn, step, packed), self.writer.epoch)
 
     async def remember(self, name: str, packed: bytes) -> None:
-        if not self._knows_values:
-            self.check_going_on()
-            self._note_sizes.found(OF_TASK, await self._notes.note_sizes(self.key, OF_TASK))
-            self._knows_values = True
-        await self._keep(Note(OF_TASK, name, packed))
-
-    async def _keep(self, note: Note) -> None:
         self.check_going_on()
-        self._note_sizes.add(note)
-        try:
-            await self._write(self.writer.note, note)
-        except StoreFull:
-            raise OverLimit("the store has no room for another result of a step or value") from None
-        except BaseException:  # it may have been written, also if the store does not answer or the caller was canceled
-            self._may_have_results = True
-            raise
+        await self._notes.count_values()
+        await self._write(self._notes.keep, Note(OF_TASK, name, packed), self.writer.epoch)
 
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)
@@ -160,13 +138,6 @@ class TaskTurn(Repeatable):
         await asyncio.sleep(0)
         if self.writes_output():
             await self._write(self.writer.artifact, artifact, append=append, last_chunk=last_chunk)
-
-    async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
-        past, view = self._resources.past, TaskView(artifacts, history_length)
-        return await past.of_context(self.key.scope, self.writer.context_id, limit, view, without=self.key.id)
-
-    async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
-        return await self._resources.past.named(self.key.scope, ids, TaskView(artifacts, history_length))
 
     async def _write(self, write: Callable[Given, Awaitable[None]], *given: Given.args, **named: Given.kwargs) -> None:
         """Write what the handler makes. In a turn that is over, or was taken over, raise CancelledError instead."""
@@ -199,7 +170,8 @@ class TaskTurn(Repeatable):
         self._check_asks_nothing()
         await asyncio.sleep(0)
         if not self._replay.is_over:
-            return self._answer_again(question)
+            self.check_going_on()
+            return self._replay.answer(question)
         keep = None if self._queued.is_kept else self._queued.pending()
         await self._write(self.writer.status, state, question, keep=keep)
         self._queued = self._queued._replace(is_kept=True)
@@ -210,21 +182,27 @@ class TaskTurn(Repeatable):
         self._answer = answer
         try:
             request = await self._wait_for_answer(answer)
+            self.check_going_on()
+            if not self._place.is_held:
+                self._place = self._resources.place(self.key.scope, self._queued.request)
+                await self._place.wait()
+            self._move(Event.PLACED)
         except BaseException as error:
             if self._may(Event.WITHDRAWN):
                 self._move(Event.WITHDRAWN)
-            if isinstance(error, asyncio.CancelledError):
-                self._take_place_back()
+            if isinstance(error, asyncio.CancelledError) and not (
+                self.is_closed or self.canceled or self._place.is_held
+            ):  # a handler that withdrew its question goes on; a canceled await cannot wait for a place
+                self._place = self._resources.slots.try_acquire(self.key.scope) or self._place
             raise
         finally:
             self._answer = None
             self._resources.held.leave(self)
-        await self._go_on()
         return question, request
 
     async def _wait_for_answer(self, answer: "asyncio.Future[SendMessageRequest]") -> SendMessageRequest:
         """Return the answer to the question that is stored. An answer that waits already is taken at once."""
-        if self._inbox:
+        if self.inbox:
             with suppress(StoreUnavailable):  # it is handed over again, as one that is unanswered
                 await self.answer()
                 self.check_going_on()
@@ -233,34 +211,10 @@ class TaskTurn(Repeatable):
         self._resources.held.enter(self)
         return await answer
 
-    async def _go_on(self) -> None:
-        """Let the handler go on after an answer, once the run has a place again."""
-        self.check_going_on()
-        if not self._place.is_held:
-            self._place = self._enter()
-            try:
-                await self._wait_for_place()
-            except asyncio.CancelledError:
-                if self._may(Event.WITHDRAWN):
-                    self._move(Event.WITHDRAWN)
-                raise
-        self._move(Event.PLACED)
-
     def _check_asks_nothing(self) -> None:
         """Raise RuntimeError while a question of the turn waits."""
         if not self.is_closed and not self._may(Event.ASKED):
             raise RuntimeError("this turn is asking already; one question at a time")
-
-    def _answer_again(self, question: Message) -> tuple[Message, SendMessageRequest]:
-        """Return the recorded answer to a question."""
-        self.check_going_on()
-        try:
-            return self._replay.answer(question)
-        except Failed:
-            logger.warning(
-                "handler asked another question than it asked before, so its task fails task=%s", self.key.id
-            )
-            raise
 
     async def answer(self) -> None:
         """Write the first message of the inbox, then give it to the waiting handler.
@@ -271,10 +225,10 @@ class TaskTurn(Repeatable):
         answer = self._answer
         assert answer is not None
         self._move(Event.TAKEN)
-        queued = self._inbox[0]
+        queued = self.inbox[0]
         turn = queued.turn
         try:
-            await self.writer.settle()
+            await self.writer.ready(0)
             if self.writer.turn < turn:  # otherwise the log has it already, by a write whose outcome was unknown
                 done = 0 if self._queued.is_kept else turn
                 await self.writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=turn, done=done)
@@ -284,7 +238,7 @@ class TaskTurn(Repeatable):
                 self._resources.held.enter(self)
             raise
         if self._is_answering(answer) and not answer.done():
-            self._inbox.popleft()
+            self.inbox.popleft()
             self._observed.answered(queued.trace)
             self._move(Event.ANSWERED)
             self._resources.held.leave(self)
@@ -293,20 +247,3 @@ class TaskTurn(Repeatable):
     def _is_answering(self, answer: "asyncio.Future[SendMessageRequest]") -> bool:
         """Return True unless the handler has withdrawn its question, or the run was closed, while it was answered."""
         return self._state is State.ANSWERING and self._answer is answer
-
-    # -- places
-
-    def _enter(self) -> Place:
-        return self._resources.place(self.key.scope, self._queued.request)
-
-    async def _wait_for_place(self) -> None:
-        self._has_waited = True
-        await self._place.wait()
-
-    def _take_place_back(self) -> None:
-        """Take a place for a handler that withdrew its question, if one is free. A canceled await cannot wait."""
-        if self.is_closed or self._stop_outcome is not None or self._place.is_held:
-            return
-        self._place = self._enter()
-        if not self._place.is_held:
-            self._place.release()

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed, Outcome, Skill
@@ -55,13 +57,10 @@ async def write_end(writer: Writer, skill: Skill, outcome: Outcome, made: int = 
 async def _write(writer: Writer, outcome: Outcome, made: int = 0, *, is_left: bool = False) -> None:
     """Write an end, as soon as the store answers. Raise StoreUnavailable if an earlier record is missing."""
     is_left = is_left and outcome.state not in lifecycle.TERMINAL
-    message = None
-    if outcome.content is not None:
-        message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
     backoff: Backoff | None = None
     while True:
         try:
-            await writer.status(outcome.state, message, done=writer.turn - is_left, release=not is_left)
+            await write_outcome(writer, outcome, done=writer.turn - is_left, release=not is_left)
             return
         except StoreUnavailable:  # a replica that loses its lease meanwhile stops the run
             backoff = backoff or Backoff(0.2, 5.0)
@@ -72,12 +71,22 @@ async def _write(writer: Writer, outcome: Outcome, made: int = 0, *, is_left: bo
             return  # it was written, and only the answer was lost
 
 
+def write_outcome(
+    writer: Writer, outcome: Outcome, *, done: int = 0, release: bool = False
+) -> Coroutine[Any, Any, None]:
+    """Return the call that writes the status which an outcome stands for. See `Writer.status`."""
+    message = None
+    if outcome.content is not None:
+        message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
+    return writer.status(outcome.state, message, done=done, release=release)
+
+
 async def _find_out(writer: Writer, backoff: Backoff) -> None:
     """Wait until it is known what is stored."""
     while True:
         await asyncio.sleep(backoff.next_s())
         with suppress(StoreUnavailable):
-            await writer.settle()
+            await writer.ready(0)
             return
 
 

@@ -9,7 +9,7 @@ from a2a_grpc.engine.waiting import Waiting
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import check_content, encodable
-from a2a_grpc.store import Append, Head, Note, Pending, Record, StaleAppend, TaskKey, Written, over
+from a2a_grpc.store import Append, Head, Pending, Record, StaleAppend, TaskKey, Written, over
 from a2a_grpc.store.views import artifact_ids
 from a2a_grpc.wire import Artifact, Message, StreamResponse, TaskState
 
@@ -38,7 +38,6 @@ class Writer:
         "_chunks",
         "_failure",
         "_is_told",
-        "_is_unsure",
         "_log",
         "_on_the_way",
         "_settings",
@@ -55,12 +54,7 @@ class Writer:
     )
 
     def __init__(
-        self,
-        log: Log,
-        settings: EngineSettings,
-        key: TaskKey,
-        head: Head,
-        waiting: Waiting | None = None,
+        self, log: Log, settings: EngineSettings, key: TaskKey, head: Head, waiting: Waiting | None = None
     ) -> None:
         self._log = log
         self._waiting = waiting
@@ -72,7 +66,6 @@ class Writer:
         """The error of the first write that failed since the log was read."""
         self._is_told = False
         """True once `_failure` has been raised to a caller."""
-        self._is_unsure = False
         self._size = head.size
         self.key = key
         self.context_id = head.context_id
@@ -142,36 +135,28 @@ class Writer:
         if not behind and not written.done():
             await self._stored(written)
 
-    async def note(self, note: Note) -> None:
-        """Write a note of the task. Raise StaleAppend, StoreUnavailable.
-
-        It is no part of the log, so it waits for no record. After an unknown outcome it may be written again.
-        """
-        await self._log.store.put_note(self.key, note, epoch=self.epoch)
-
     @property
     def is_ready(self) -> bool:
         """True if there is room for another write, and it is known what was written so far."""
-        return not self._is_unsure and len(self._on_the_way) < MAX_BEHIND
+        return self._failure is None and len(self._on_the_way) < MAX_BEHIND
 
-    async def ready(self) -> None:
-        """Return once there is room for another write, and it is known what was written so far.
+    async def ready(self, behind: int = MAX_BEHIND - 1) -> None:
+        """Return once at most `behind` writes are on their way, and it is known what the others have written.
 
-        Raise the error of a write that no caller waited for; StaleAppend, StoreUnavailable.
+        Raise the error of the first write that failed without a waiter; StaleAppend, StoreUnavailable.
         """
-        while len(self._on_the_way) >= MAX_BEHIND:
+        while len(self._on_the_way) > behind:
             await self._land(self._on_the_way[0])
-        while self._is_unsure:
-            failure, self._failure = self._failure, None
-            if failure is not None and not self._is_told:
-                raise failure
+        while self._failure is not None:
+            if not self._is_told:
+                self._is_told = True
+                raise self._failure
             await self.look()
 
     def text(
         self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
     ) -> None:
-        """Write a text as a part of an artifact that is made or extended, without waiting for the write. Call this
-        after `ready`. Raise like `artifact`."""
+        """Write a text as a part of an artifact, as `artifact` does with `behind`. Call this after `ready`."""
         encodable(text, ("text",))
         if append and artifact_id in self._artifacts and not name and not last_chunk:
             if self._chunks is None or self._chunks.artifact_id != artifact_id:
@@ -195,20 +180,6 @@ class Writer:
         written = self._append(Record(self.seq + 1, event, self.state, self.turn), None if is_reused else element)
         self._artifacts.add(artifact_id)
         return written
-
-    @property
-    def is_settled(self) -> bool:
-        """True if no write is on its way, and the outcome of each write is known."""
-        return not self._on_the_way and not self._is_unsure
-
-    async def settle(self) -> None:
-        """Wait for the writes that are on their way. Read the log if the outcome of one is unknown.
-
-        Raise the error of the first write that failed without a waiter; StaleAppend, StoreUnavailable.
-        """
-        while self._on_the_way:
-            await self._land(self._on_the_way[0])
-        await self.ready()
 
     async def task(self) -> bytes:
         """Return the serialised task as it is now. Call this before the first artifact, unless the task is new.
@@ -263,11 +234,10 @@ class Writer:
         if (failure := written.exception()) is None:
             self.last_turn = written.result()
         elif self._failure is None:
-            self._failure, self._is_told, self._is_unsure = failure, False, True
+            self._failure, self._is_told = failure, False
 
     async def look(self) -> None:
-        """Read what the log has, after a write with an unknown outcome. Raise StaleAppend if the claim is lost, or
-        StoreUnavailable."""
+        """Read what the log has. Raise StaleAppend if the claim is lost, or StoreUnavailable."""
         while self._on_the_way:
             await self._land(self._on_the_way[0])
         head = await self._log.head(self.key)
@@ -277,4 +247,4 @@ class Writer:
             await self.task()
         self.seq, self.state, self.turn, self._size = head.seq, head.state, head.turn, head.size
         self.last_turn = head.last_turn
-        self._failure, self._is_unsure = None, False
+        self._failure = None

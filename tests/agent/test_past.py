@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from a2a_grpc import Agent, Task, Turn, connect
-from a2a_grpc.bus import LocalBus
 from a2a_grpc.engine.past import Past
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED
-from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, data_of, text_of
 from a2a_grpc.server.loaded import make_server
 from a2a_grpc.store import CORE, WHOLE, Create, MemoryStore, Record, Snapshot, TaskKey, TaskView, open_store
@@ -124,11 +122,11 @@ async def test_tasks_of_another_owner_are_unknown(kind: str, tmp_path: Path) -> 
             task = Task(id=key.id, context_id="c")
             element = StreamResponse(task=task).SerializeToString()
             await store.write(Create(key, Record(1, element, SUBMITTED, 1, 1), "c", "r"))
-        past = Past(Log(store, LocalBus()), 1_000_000)
         ids = [key.id for key in keys]
         for key in keys:
-            assert [task.id for task in await past.of_context(key.scope, "c", 10, WHOLE)] == [key.id]
-            assert [task.id for task in await past.named(key.scope, ids, WHOLE)] == [key.id]
+            past = Past(store, 1_000_000, key.scope, "c")
+            assert [task.id for task in await past.context(10, True, None)] == [key.id]
+            assert [task.id for task in await past.tasks(ids, True, None)] == [key.id]
     finally:
         await store.close()
 

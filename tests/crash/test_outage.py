@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from a2a_grpc import Agent, Turn
-from a2a_grpc.engine.recovery import OUTAGE_FAILURE
+from a2a_grpc.engine.takeover import OUTAGE_FAILURE
 from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.parts import text_of
 from a2a_grpc.store.sql.migrations import upgrade

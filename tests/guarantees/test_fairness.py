@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from a2a_grpc import Agent, Turn
 from a2a_grpc.bus import LocalBus
 from a2a_grpc.engine import AcceptedTurn, Engine, EngineSettings, SendCall
+from a2a_grpc.engine.line import Place
 from a2a_grpc.engine.priority import Priority
-from a2a_grpc.engine.slots import Place, Slots
+from a2a_grpc.engine.slots import Slots
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED
 from a2a_grpc.log import Log
@@ -175,10 +176,12 @@ def test_a_place_stays_free_for_others_while_runs_of_a_caller_at_its_limit_wait(
     slots = Slots(2, 3, per_caller=1)
     waiting = entered(slots, "a1", "a2", "a3", "a4")
     assert [place.is_held for place in waiting.values()] == [True, False, False, False]
-    assert slots.is_full(scope("a"))
-    assert not slots.is_full(scope("b"))
+    with pytest.raises(ResourceExhaustedError, match="--max-queued-runs"):
+        slots.check(scope("a"))
+    slots.check(scope("b"))
     assert enter(slots, scope("b")).is_held
-    assert slots.is_full(scope("b"))
+    with pytest.raises(ResourceExhaustedError, match="--max-queued-runs"):
+        slots.check(scope("b"))
 
 
 def calls_in(work: Any) -> int:

@@ -158,7 +158,7 @@ async def test_a_writer_that_looks_what_became_of_a_write_finds_that_its_claim_i
     store.is_away = False
     assert await store.claim(key, "another") is not None
     with pytest.raises(StaleAppend):
-        await writer.settle()
+        await writer.ready(0)
 
 
 class SlowStore(MemoryStore):

@@ -12,7 +12,7 @@ import pytest
 
 from a2a_grpc import Task
 from a2a_grpc.database.clock import MachineClock, boot_id
-from a2a_grpc.engine.recovery import LOST_FAILURE
+from a2a_grpc.engine.takeover import LOST_FAILURE
 from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.store import Binding, Scope, open_store
 from a2a_grpc.store.contract.given import ME, create

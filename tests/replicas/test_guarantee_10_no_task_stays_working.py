@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 
-from a2a_grpc.engine.recovery import ATTEMPTS_FAILURE, LOST_FAILURE
+from a2a_grpc.engine.takeover import ATTEMPTS_FAILURE, LOST_FAILURE
 from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, FAILED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.wire import TaskState
 from tests.covers import covers

@@ -13,8 +13,8 @@ import pytest
 
 from a2a_grpc import Client, Task, connect
 from a2a_grpc.client import Event
-from a2a_grpc.engine.recovery import LOST_FAILURE
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE
+from a2a_grpc.engine.takeover import LOST_FAILURE
 from a2a_grpc.errors import DeadlineExceededError
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.store import Record, TaskKey, open_store
