@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from a2a_grpc.engine.periodic import PeriodicTasks
+from a2a_grpc.engine.background import PeriodicTasks
 from a2a_grpc.store import StoreUnavailable
 from tests.harness import eventually
 

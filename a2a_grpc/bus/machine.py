@@ -11,10 +11,11 @@ import errno
 import logging
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from a2a_grpc.bus.directory import claim, is_in_use
-from a2a_grpc.bus.peer import Peer, bind_private, datagram_socket
+from a2a_grpc.bus.peer import Peer, private_socket
 from a2a_grpc.bus.shared import DIGEST_BYTES, Outbox, SharedBus, joined
 from a2a_grpc.config import ConfigurationError
 
@@ -30,8 +31,6 @@ BIND_TRIES = 10
 TEND_INTERVAL_S = 1.0
 """Time between checks that this process's socket still exists and that no other process was missed."""
 SUFFIX = ".sock"
-HIDDEN_SUFFIX = ".new"
-"""The end of the name of a socket that is being made. The name begins with a dot and is as long as the final one."""
 
 
 class MachineBus(SharedBus):
@@ -84,12 +83,9 @@ class MachineBus(SharedBus):
         await self._end_tasks()
         self._send_all()
         self._leave()
-        for name in list(self._peers):
-            self._forget(name)
-        try:
+        self._forget(*self._peers)
+        with suppress(OSError):  # another process is there
             self.directory.rmdir()
-        except OSError:
-            pass  # another process is there
 
     # -- this process
 
@@ -115,8 +111,7 @@ class MachineBus(SharedBus):
 
     def _join_in(self, directory: Path) -> None:
         if directory != self.directory:
-            for name in list(self._peers):
-                self._forget(name)
+            self._forget(*self._peers)
         self.directory = directory
         for _ in range(BIND_TRIES):
             try:
@@ -131,19 +126,8 @@ class MachineBus(SharedBus):
     def _bind(self) -> None:
         claim(self.directory)
         self._name = secrets.token_hex(NAME_BYTES // 2)
-        made = datagram_socket()
-        try:
-            # A socket has its path a moment before it accepts connections. Other processes would remove it as the
-            # socket of a dead process, so it is made under a hidden name first. Both names have the same length, so a
-            # path that is too long fails here.
-            hidden = self.directory / f".{self._name}{HIDDEN_SUFFIX}"
-            bind_private(made, hidden)
-            hidden.rename(self._path)
-        except OSError:
-            made.close()
-            raise
-        self._socket = made
-        self._loop.add_reader(made.fileno(), self._receive)
+        self._socket = private_socket(self._path)
+        self._loop.add_reader(self._socket.fileno(), self._receive)
 
     def _leave(self) -> None:
         if self._socket is not None:
@@ -209,10 +193,11 @@ class MachineBus(SharedBus):
         else:
             self._send(name, [])
 
-    def _forget(self, name: str) -> None:
-        peer = self._peers.pop(name)
-        self._loop.remove_writer(peer.socket.fileno())
-        peer.socket.close()
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            peer = self._peers.pop(name)
+            self._loop.remove_writer(peer.socket.fileno())
+            peer.socket.close()
 
     def _send_soon(self) -> None:
         if not self._is_sending:

@@ -2,11 +2,14 @@
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from a2a_grpc.bus.shared import Outbox
 
 PRIVATE_SOCKET = 0o600
+HIDDEN_SUFFIX = ".new"
+"""The end of the name of a socket that is being made. The name begins with a dot and is as long as the final one."""
 
 
 class Peer:
@@ -27,14 +30,25 @@ class Peer:
             raise
 
 
-def bind_private(made: socket.socket, path: Path) -> None:
-    """Bind a socket to a path that only this user can connect to, independently of the umask."""
+def private_socket(path: Path) -> socket.socket:
+    """Return a socket at a path that only this user can connect to, independently of the umask.
+
+    A socket has its path a moment before it accepts connections. Other processes would remove it as the socket of a
+    dead process, so it is made under a hidden name first. Both names have the same length, so a path that is too long
+    fails here.
+    """
+    hidden = path.with_name(f".{path.stem}{HIDDEN_SUFFIX}")
+    made = datagram_socket()
     try:
-        os.fchmod(made.fileno(), PRIVATE_SOCKET)  # Linux makes the path with the mode of the socket
+        with suppress(OSError):  # not all systems can; the directory keeps others out until the mode is set
+            os.fchmod(made.fileno(), PRIVATE_SOCKET)  # Linux makes the path with the mode of the socket
+        made.bind(str(hidden))
+        hidden.chmod(PRIVATE_SOCKET)
+        hidden.rename(path)
     except OSError:
-        pass  # other systems do not; the directory keeps others out until the mode is set
-    made.bind(str(path))
-    path.chmod(PRIVATE_SOCKET)
+        made.close()
+        raise
+    return made
 
 
 def datagram_socket() -> socket.socket:

@@ -44,13 +44,12 @@ Replicas and background work:
 replica      the lease of this process
 takeover     going on with tasks that have no run here
 recovery     the loops of a replica
-background   background tasks that end
-periodic     background loops
+background   background tasks that end, and loops
 sweep        retention
 """
 
+from a2a_grpc.engine.background import PeriodicTasks
 from a2a_grpc.engine.engine import Engine
-from a2a_grpc.engine.periodic import PeriodicTasks
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall, ended_before
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.stats import Stats

@@ -166,9 +166,7 @@ class Intake:
             await self._takeover.answer(key, head, stored)
             return True
         writer = self._resources.writer(key, head)
-        done = first.turn - 1 if first.is_kept else first.turn
-        await writer.status(lifecycle.WORKING, incoming=first.request.message, turn=first.turn, done=done)
-        self._runs.start(first, writer, await writer.task())
+        self._runs.start(first, writer, await first.begin(writer))
         return True
 
     async def _see_taken(self, accepted: AcceptedTurn) -> None:

@@ -64,9 +64,13 @@ class Place:
 
 
 class Line:
-    """The runs of one priority that wait: in order for each caller, with the callers in a round."""
+    """The runs of one priority that wait: in order for each caller, with the callers in a round.
 
-    __slots__ = ("_aside", "_round", "due", "last", "stride")
+    A caller that holds all the places that it may is passed over, and keeps its turn. There are at most as many of them
+    as there are places.
+    """
+
+    __slots__ = ("_round", "due", "last", "stride")
 
     def __init__(self, stride: int) -> None:
         self.stride = stride
@@ -76,14 +80,12 @@ class Line:
         """The caller whose run got a place last."""
         self._round: OrderedDict[Caller, OrderedDict[Place, None]] = OrderedDict()
         """The next caller first."""
-        self._aside: dict[Caller, OrderedDict[Place, None]] = {}
-        """Callers whose turn has come while they held all the places that they may."""
 
     def join(self, place: Place, clock: int, last: Caller | None) -> None:
         """Let a run wait behind the others of its caller; a new caller is before the one that got the last place."""
-        places = self._round.get(place.caller) or self._aside.get(place.caller)
+        places = self._round.get(place.caller)
         if places is None:
-            if not self._round and not self._aside:
+            if not self._round:
                 self.due = clock + self.stride
             places = self._round[place.caller] = OrderedDict()
             for served in (self.last, last):
@@ -92,36 +94,18 @@ class Line:
         places[place] = None
 
     def drop(self, place: Place) -> None:
-        """Take out a run that stops waiting."""
-        caller = place.caller
-        places = self._round.get(caller) or self._aside[caller]
+        """Take out a run."""
+        places = self._round[place.caller]
         del places[place]
         if not places:
-            self._round.pop(caller, None)
-            self._aside.pop(caller, None)
+            del self._round[place.caller]
 
-    def recall(self, caller: Caller) -> None:
-        """Make a caller the next one if it was set aside."""
-        if (places := self._aside.pop(caller, None)) is not None:
-            self._round[caller] = places
-            self._round.move_to_end(caller, last=False)
+    def first(self, per_caller: int) -> Place | None:
+        """Return the run whose turn it is, of a caller that holds less than so many places; None if there is none."""
+        return next((next(iter(places)) for caller, places in self._round.items() if caller.held < per_caller), None)
 
-    def has_next(self, per_caller: int) -> bool:
-        """Return True if a run waits that may have a place. Set callers aside that hold all the places they may."""
-        while self._round:
-            caller = next(iter(self._round))
-            if caller.held < per_caller:
-                return True
-            self._aside[caller] = self._round.pop(caller)
-        return False
-
-    def pop(self) -> Place:
-        """Take out the run whose turn it is, and move its caller to the end of the round. Call this if `has_next`."""
-        caller = next(iter(self._round))
-        places = self._round[caller]
-        place, _ = places.popitem(last=False)
-        if places:
-            self._round.move_to_end(caller)
-        else:
-            del self._round[caller]
-        return place
+    def serve(self, place: Place) -> None:
+        """Take out a run that gets a place, and let its caller wait for the next round."""
+        self._round.move_to_end(place.caller)
+        self.drop(place)
+        self.last = place.caller

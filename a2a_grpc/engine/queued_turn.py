@@ -7,6 +7,8 @@ from typing import NamedTuple
 from a2a_grpc.agent import Agent, Failed, Skill, Threads, Turn, TurnBackend
 from a2a_grpc.engine.observer import RunObserver
 from a2a_grpc.engine.replay import Replay
+from a2a_grpc.engine.writer import Writer
+from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, TaskKey
 from a2a_grpc.wire import SendMessageRequest, Task
@@ -63,6 +65,12 @@ class QueuedTurn(NamedTuple):
             trace=trace,
             origin=origin,
         )
+
+    async def begin(self, writer: Writer) -> bytes:
+        """Write the message with the move to WORKING. Return the task as the turn finds it."""
+        done = self.turn - 1 if self.is_kept else self.turn
+        await writer.status(WORKING, incoming=self.request.message, turn=self.turn, done=done)
+        return await writer.task()
 
     def opened(self, task: bytes | Task, context_id: str, backend: TurnBackend, threads: Threads) -> Turn:
         """Return the turn as its handler gets it."""

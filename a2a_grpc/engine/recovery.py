@@ -13,8 +13,8 @@ from zlib import crc32
 
 from google.protobuf.struct_pb2 import Struct
 
+from a2a_grpc.engine.background import PeriodicTasks
 from a2a_grpc.engine.endings import Canceled
-from a2a_grpc.engine.periodic import PeriodicTasks
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.run import Active
 from a2a_grpc.engine.runs import Runs

@@ -140,16 +140,11 @@ async def reply(skill: Skill, send: SendCall, resources: Resources) -> Message:
         error = unfit.error.with_traceback(unfit.__traceback__)  # with the line of the handler
         logger.error("handler answered with an invalid message skill=%s", skill.id, exc_info=error)
         raise InvalidAgentResponseError(f"skill '{skill.id}' gave an answer that the protocol does not allow") from None
-    except asyncio.CancelledError as error:
-        if call is not None and call.cancelling():
-            backend.canceled = True
-            raise
-        logger.exception("handler failed skill=%s at=%s", skill.id, line_of(error))
-        raise InternalError from error
     except A2AError:
         raise
     except BaseException as error:
-        if is_closing(error, call):
+        backend.canceled = isinstance(error, asyncio.CancelledError) and call is not None and call.cancelling() > 0
+        if backend.canceled or is_closing(error, call):
             raise
         logger.exception("handler failed skill=%s at=%s", skill.id, line_of(error))
         raise InternalError from error

@@ -168,10 +168,7 @@ class Run(TaskTurn):
         writer, task = self.writer, self._task
         self._task = b""
         if not task:
-            queued = self._queued
-            done = queued.turn - 1 if queued.is_kept else queued.turn
-            await writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=queued.turn, done=done)
-            return await writer.task()
+            return await self._queued.begin(writer)
         if not self._resources.replica.is_alive:  # this process was held up; another replica may have the task now
             await writer.look()
         if writer.state != lifecycle.WORKING:

@@ -122,28 +122,25 @@ class Slots:
             if not self._waiting:
                 self._free += 1
             else:
-                self._pass_on(caller)
+                self._pass_on()
         self._forget(caller)
         if not self.taken:
             self._idle.set()
 
-    def _pass_on(self, former: Caller) -> None:
-        """Give a place that a caller has released to the run whose turn it is."""
-        due: Line | None = None
-        for line in self._lines:
-            line.recall(former)
-            if line.has_next(self._per_caller) and (due is None or line.due < due.due):
-                due = line
-        if due is None:
+    def _pass_on(self) -> None:
+        """Give a place that was released to the run whose turn it is."""
+        firsts = [(line, place) for line in self._lines if (place := line.first(self._per_caller)) is not None]
+        if not firsts:
             self._free += 1
             return
-        place = due.pop()
+        line, place = min(firsts, key=lambda first: first[0].due)
+        line.serve(place)
         self._waiting -= 1
         place.caller.waiting -= 1
         place.caller.held += 1
-        due.last, self._last = place.caller, None
-        self._clock = max(self._clock, due.due)
-        due.due = self._clock + due.stride
+        self._last = None
+        self._clock = max(self._clock, line.due)
+        line.due = self._clock + line.stride
         place.give()
 
     def _caller(self, scope: Scope) -> Caller:

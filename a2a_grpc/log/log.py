@@ -9,7 +9,7 @@ from typing import Self
 from a2a_grpc.bus import Bus
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
-from a2a_grpc.log.reading import Source
+from a2a_grpc.log.reading import Reader, Source
 from a2a_grpc.log.tail import Tail
 from a2a_grpc.store import (
     WHOLE,
@@ -144,7 +144,7 @@ class Log:
         return tail
 
 
-class Follower:
+class Follower(Reader):
     """Reads the records of one task, in a `with` block. Leaving the block ends it at once.
 
     Guarantees:
@@ -158,11 +158,12 @@ class Follower:
         UnavailableError: The log is closed, and all its records were taken.
     """
 
-    __slots__ = ("_batch", "_is_new", "_key", "_log", "_seq", "_source", "_state", "_tail", "folds", "reached")
+    __slots__ = ("_batch", "_is_new", "_key", "_log", "_seq", "_source", "_state", "_tail")
 
     def __init__(
         self, log: Log, key: TaskKey, after: int, state: TaskState | None, *, is_new: bool, folds: bool
     ) -> None:
+        super().__init__(folds=folds)
         self._log = log
         self._key = key
         self._seq = after
@@ -173,8 +174,6 @@ class Follower:
         self._source: Source | None = None
         """Reads the store while the follower is behind the tail."""
         self._batch: deque[Record] | None = None
-        self.folds = folds
-        self.reached = -1
 
     def __enter__(self) -> Self:
         """Join the other followers of the task, unless this one has joined already."""

@@ -1,4 +1,4 @@
-"""Reading records from the store, as few times as possible."""
+"""Read records from the store, as few times as possible."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +13,21 @@ FIRST_BATCH = 16
 """The number of records that are read from the store while their sizes are unknown."""
 BATCH_BYTES = 1 << 20
 """The size of the records that are read from the store at a time, according to the sizes seen last."""
+
+
+class Reader:
+    """A follower, as the tail of its task knows it.
+
+    Attributes:
+        folds: True if the follower waits until the task settles.
+        reached: The seq of the tail when the follower last had all its records.
+    """
+
+    __slots__ = ("folds", "reached")
+
+    def __init__(self, *, folds: bool) -> None:
+        self.folds = folds
+        self.reached = -1
 
 
 class Source:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 from a2a_grpc.bus import Topic
 from a2a_grpc.errors import TaskNotFoundError
 from a2a_grpc.lifecycle import SETTLED
-from a2a_grpc.log.reading import READ_BATCH, Shared, Source
+from a2a_grpc.log.reading import READ_BATCH, Reader, Shared, Source
 from a2a_grpc.store import Record, TaskKey, TaskStore
 from a2a_grpc.wire import StreamResponse, TaskState
 
@@ -17,18 +16,6 @@ PATIENT_BYTES = 128 * 1024
 """The size of a tail at which followers that fold take its records, even if the task goes on."""
 OVERHEAD = 256
 """The memory that a record takes in addition to its bytes."""
-
-
-class Reader(Protocol):
-    """A follower, as a tail knows it.
-
-    Attributes:
-        reached: The seq of the tail when the follower last had all its records.
-        folds: True if the follower waits until the task settles.
-    """
-
-    reached: int
-    folds: bool
 
 
 class Tail:

@@ -39,7 +39,10 @@ class Holder(Protocol):
 
     id: str
     """The name of its present life."""
-    is_joined: bool
+
+    @property
+    def is_joined(self) -> bool:
+        """True once the store has that name."""
 
     @property
     def is_alive(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from a2a_grpc import Turn
 from a2a_grpc.engine import Engine, EngineSettings
-from a2a_grpc.engine.periodic import PeriodicTasks
+from a2a_grpc.engine.background import PeriodicTasks
 from a2a_grpc.log import Log
 from a2a_grpc.push.configs import Configs
 from a2a_grpc.push.sender import Sender
