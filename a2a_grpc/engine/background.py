@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from a2a_grpc.bus import Topic
@@ -80,7 +81,28 @@ class PeriodicTasks(Background):
         first_after_s: float = 0.0,
     ) -> None:
         """Begin a loop with a round at every interval, and each time that `topic` is woken."""
-        self.spawn(self._repeat(interval_s, name, round_, topic, first_after_s), f"a2a-grpc:{name}")
+
+        async def repeat() -> None:
+            await asyncio.sleep(first_after_s)
+            while True:
+                seen = topic.wakes if topic else 0
+                try:
+                    await round_()
+                except StoreUnavailable as error:
+                    self._lines.warning("store", "the store does not answer loop=%s error=%s", name, error)
+                    await asyncio.sleep(AFTER_FAILURE_S)
+                except Exception as error:
+                    kind = f"{name} {type(error).__name__}"
+                    self._lines.error(kind, "a background loop failed once and continues loop=%s", name, exc_info=error)
+                    await asyncio.sleep(AFTER_FAILURE_S)
+                if topic is None:
+                    await asyncio.sleep(interval_s)
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(interval_s):
+                        await topic.wait(seen)
+
+        self.spawn(repeat(), f"a2a-grpc:{name}")
         self._loops += 1
 
     async def stop(self, within_s: float = 1.0) -> None:
@@ -94,32 +116,3 @@ class PeriodicTasks(Background):
         error = None if task.cancelled() else task.exception()
         if self._loops:
             logger.error("background loop ended name=%s", task.get_name(), exc_info=error)
-
-    async def _repeat(
-        self,
-        interval_s: float,
-        name: str,
-        round_: Callable[[], Awaitable[None]],
-        topic: Topic | None,
-        first_after_s: float,
-    ) -> None:
-        await asyncio.sleep(first_after_s)
-        while True:
-            seen = topic.wakes if topic else 0
-            try:
-                await round_()
-            except StoreUnavailable as error:
-                self._lines.warning("store", "the store does not answer loop=%s error=%s", name, error)
-                await asyncio.sleep(AFTER_FAILURE_S)
-            except Exception as error:
-                kind = f"{name} {type(error).__name__}"
-                self._lines.error(kind, "a background loop failed once and continues loop=%s", name, exc_info=error)
-                await asyncio.sleep(AFTER_FAILURE_S)
-            if topic is None:
-                await asyncio.sleep(interval_s)
-                continue
-            try:
-                async with asyncio.timeout(interval_s):
-                    await topic.wait(seen)
-            except TimeoutError:
-                pass

@@ -49,13 +49,13 @@ class Intake:
         self._resources = resources
         self._runs = runs
         self._takeover = takeover
-        self._new_tasks = NewTasks(resources, runs)
         self._accepting: set[asyncio.Future[Any]] = set()
+        self._new_tasks = NewTasks(resources, runs, self._accepting)
 
     async def finish(self, grace_s: float) -> None:
         """Wait for the messages that are being accepted, at most for the grace."""
-        if accepting := self._accepting | self._new_tasks.storing:
-            await asyncio.wait(accepting, timeout=grace_s)
+        if self._accepting:
+            await asyncio.wait(self._accepting, timeout=grace_s)
 
     async def accept(self, send: SendCall) -> AcceptedTurn | Message:
         """See `Engine.accept`."""

@@ -30,15 +30,13 @@ class NewTasks:
 
     - A task that is over a limit is not created.
     - The run of a task starts as soon as the task is stored, even if the caller has gone.
-
-    Attributes:
-        storing: The tasks that are on their way to the store.
     """
 
-    def __init__(self, resources: Resources, runs: Runs) -> None:
+    def __init__(self, resources: Resources, runs: Runs, accepting: set[asyncio.Future[Any]]) -> None:
+        """Take the set in which the creation of a task is while the task is on its way to the store."""
         self._resources = resources
         self._runs = runs
-        self.storing: set[asyncio.Future[Any]] = set()
+        self._accepting = accepting
 
     async def create(self, send: SendCall, skill: Skill) -> AcceptedTurn:
         """Create a task for a message, and start its run. The errors are those of `Engine.accept`."""
@@ -104,8 +102,8 @@ class NewTasks:
         await lock.acquire()  # the lock is free, as the task is new, so this does not wait
         held.callback(lock.release)
         held.enter_context(self._resources.slots.reserving(create.key.scope))
-        self.storing.add(created)
-        created.add_done_callback(self.storing.discard)
+        self._accepting.add(created)
+        created.add_done_callback(self._accepting.discard)
         created.add_done_callback(lambda _: held.close())
         await over(created)
 
