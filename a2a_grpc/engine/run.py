@@ -152,28 +152,22 @@ class Run(TaskTurn):
         if not self._place.is_held:
             await self._place.wait()
         self._move(Event.PLACED)
-        task = await self._task_of_turn()
-        turn = self._queued.opened(task, self.writer.context_id, self, self._resources.threads)
+        turn = self._queued.opened(await self._open(), self.writer.context_id, self, self._resources.threads)
         return await play(self._queued.skill, turn, RunOutput(self, self._queued.skill.id)) or Completed()
-
-    async def _task_of_turn(self) -> bytes | Task:
-        """Return the task as the turn finds it. A large one is parsed in a thread, as `Turn.task` cannot wait."""
-        task = await self._open()
-        if isinstance(task, bytes) and len(task) >= LARGE_BYTES:
-            return await offload(len(task), parsed, Task(), task)
-        return task
 
     async def _open(self) -> bytes | Task:
         """Move the task to WORKING unless it is. Return the task as the turn finds it."""
         writer, task = self.writer, self._task
         self._task = b""
-        if not task:
-            return await self._queued.begin(writer)
-        if not self._resources.replica.is_alive:  # this process was held up; another replica may have the task now
+        if task and not self._resources.replica.is_alive:  # it was held up; another replica may have the task now
             await writer.look()
-        if writer.state != lifecycle.WORKING:
+        if not task:
+            task = await self._queued.begin(writer)
+        elif writer.state != lifecycle.WORKING:
             # A run that had to wait for a place makes sure that it still has its claim before the handler begins.
             await writer.status(lifecycle.WORKING, behind=not self._place.has_waited)
+        if isinstance(task, bytes) and len(task) >= LARGE_BYTES:  # `Turn.task` cannot wait
+            return await offload(len(task), parsed, Task(), task)
         return task
 
 
