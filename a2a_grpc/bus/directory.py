@@ -42,11 +42,6 @@ def machine_directories(database: str, chosen: str = "") -> list[Path]:
     return [parent / name, Path(f"{real}-bus")]
 
 
-def machine_directory(database: str) -> Path:
-    """Return the preferred one of `machine_directories`."""
-    return machine_directories(database)[0]
-
-
 def claim(directory: Path) -> None:
     """Make the directory for this user alone. Raise OSError if it exists and another user could change it."""
     try:

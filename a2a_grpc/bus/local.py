@@ -1,6 +1,5 @@
 """Wakes within one process."""
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -62,10 +61,6 @@ class LocalBus:
     def listen(self, key: Key) -> AbstractContextManager[Topic]:
         """Return a block that listens to a key, and gives its topic."""
         return Listening(self._topics, key)
-
-    def keys(self) -> Iterable[Key]:
-        """Return the keys that have listeners now."""
-        return list(self._topics)
 
     def __len__(self) -> int:
         """Return the number of keys that have listeners."""

@@ -1,6 +1,5 @@
 """Define what a bus is, which wakes the listeners of a key after a change."""
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
@@ -44,9 +43,6 @@ class Bus(Protocol):
 
     def listen(self, key: Key) -> AbstractContextManager[Topic]:
         """Return a block that listens to a key, and gives its topic."""
-
-    def keys(self) -> Iterable[Key]:
-        """Return the keys that have listeners in this process now."""
 
     def __len__(self) -> int:
         """Return the number of keys that have listeners in this process."""

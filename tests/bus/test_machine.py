@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from a2a_grpc.bus import Bus, open_bus
-from a2a_grpc.bus.directory import MAX_PATH_BYTES, machine_directory
+from a2a_grpc.bus.directory import MAX_PATH_BYTES, machine_directories
 from a2a_grpc.bus.machine import DIGESTS_A_DATAGRAM, MachineBus
 from a2a_grpc.bus.peer import datagram_socket
 from a2a_grpc.bus.shared import MAX_WAITING, split
@@ -51,7 +51,7 @@ def urls(tmp_path: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return machine_directory(str(tmp_path / "tasks.db"))
+    return machine_directories(str(tmp_path / "tasks.db"))[0]
 
 
 def sockets(directory: Path) -> list[str]:
@@ -304,7 +304,7 @@ SQUATS += [squat_as_another_user] if os.getuid() == 0 else []
 async def test_a_name_that_another_user_took_first_makes_all_processes_meet_beside_the_database(
     shared: Path, tmp_path: Path, urls: tuple[str, str], squat: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    squat(machine_directory(str(tmp_path / "tasks.db")))
+    squat(machine_directories(str(tmp_path / "tasks.db"))[0])
     bus = open_bus(*urls)
     assert isinstance(bus, MachineBus)
     await bus.start()
@@ -325,7 +325,7 @@ async def test_a_name_that_another_user_took_first_makes_all_processes_meet_besi
 async def test_a_name_that_is_free_again_does_not_part_the_processes(
     shared: Path, tmp_path: Path, urls: tuple[str, str]
 ) -> None:
-    directory = machine_directory(str(tmp_path / "tasks.db"))
+    directory = machine_directories(str(tmp_path / "tasks.db"))[0]
     squat_with_a_file(directory)
     first, second = open_bus(*urls), open_bus(*urls)
     assert isinstance(first, MachineBus)
@@ -342,7 +342,7 @@ async def test_a_name_that_is_free_again_does_not_part_the_processes(
 async def test_a_directory_that_is_taken_while_the_bus_runs_is_left_for_the_next(
     shared: Path, tmp_path: Path, urls: tuple[str, str]
 ) -> None:
-    directory = machine_directory(str(tmp_path / "tasks.db"))
+    directory = machine_directories(str(tmp_path / "tasks.db"))[0]
     bus = open_bus(*urls)
     assert isinstance(bus, MachineBus)
     await bus.start()
@@ -363,7 +363,7 @@ async def test_a_directory_that_is_taken_while_the_bus_runs_is_left_for_the_next
 async def test_a_directory_that_nothing_can_replace_is_told_with_the_way_to_choose_one(
     shared: Path, tmp_path: Path, urls: tuple[str, str]
 ) -> None:
-    squat_with_a_file(machine_directory(str(tmp_path / "tasks.db")))
+    squat_with_a_file(machine_directories(str(tmp_path / "tasks.db"))[0])
     squat_with_a_file(tmp_path / "tasks.db-bus")
     with pytest.raises(ConfigurationError, match="choose one as bus=machine:/DIRECTORY"):
         await open_bus(*urls).start()
@@ -447,17 +447,17 @@ def test_every_path_to_a_database_leads_to_one_directory(tmp_path: Path, monkeyp
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     paths = ["tasks.db", "./link/tasks.db", f"{tmp_path}/tasks.db", f"{tmp_path}/link/../{tmp_path.name}/tasks.db"]
-    assert len({machine_directory(path) for path in paths}) == 1
-    assert machine_directory("other.db") != machine_directory("tasks.db")
+    assert len({machine_directories(path)[0] for path in paths}) == 1
+    assert machine_directories("other.db")[0] != machine_directories("tasks.db")[0]
 
 
 def test_it_is_in_the_users_runtime_directory_or_else_among_the_temporary_files(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert machine_directory("tasks.db").parent == runtime
+    assert machine_directories("tasks.db")[0].parent == runtime
     for none in ("", "relative", str(runtime / "missing")):
         monkeypatch.setenv("XDG_RUNTIME_DIR", none)
-        assert machine_directory("tasks.db").parent == Path(tempfile.gettempdir())
+        assert machine_directories("tasks.db")[0].parent == Path(tempfile.gettempdir())
 
 
 def test_a_socket_fits_whatever_the_temporary_directory_is(
@@ -466,4 +466,4 @@ def test_a_socket_fits_whatever_the_temporary_directory_is(
     deep = tmp_path / ("x" * 60) / ("y" * 60)
     deep.mkdir(parents=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
-    assert len(str(machine_directory("tasks.db") / ("0" * 16 + ".sock"))) <= MAX_PATH_BYTES
+    assert len(str(machine_directories("tasks.db")[0] / ("0" * 16 + ".sock"))) <= MAX_PATH_BYTES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from a2a_grpc.bus import LocalBus, open_bus
-from a2a_grpc.bus.directory import machine_directory
+from a2a_grpc.bus.directory import machine_directories
 from a2a_grpc.bus.machine import MachineBus
 from a2a_grpc.bus.postgres import PostgresBus
 from a2a_grpc.config import ConfigurationError
@@ -39,13 +39,13 @@ def test_a_postgresql_url_is_a_bus_on_that_database(url: str) -> None:
 def test_machine_is_a_bus_beside_the_stores_file(store: str) -> None:
     bus = open_bus("machine:", store)
     assert type(bus) is MachineBus
-    assert bus.directory == machine_directory("tasks.db")
+    assert bus.directory == machine_directories("tasks.db")[0]
 
 
 def test_an_absolute_path_has_four_slashes(tmp_path: Path) -> None:
     bus = open_bus("machine:", f"sqlite:///{tmp_path}/tasks.db")
     assert type(bus) is MachineBus
-    assert bus.directory == machine_directory(str(tmp_path / "tasks.db"))
+    assert bus.directory == machine_directories(str(tmp_path / "tasks.db"))[0]
 
 
 @pytest.mark.parametrize("url", ["", "auto"])
