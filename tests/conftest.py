@@ -1,6 +1,7 @@
 """Fixtures of all tests, with the check that each test leaves nothing behind."""
 
 import asyncio
+import gc
 import os
 import signal
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import hypothesis
 import pytest
 
+from tests.forks import STARTED
 from tests.harness import AT_SENTINEL, Served, eventually, scripted_agent, serving
 
 pytest_plugins = ["tests.tools", "tests.databases", "tests.quick", "tests.covers", "tests.regressions.silent_program"]
@@ -22,6 +24,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts programs
     signal.signal(signal.SIGINT, signal.default_int_handler)  # programs of tests have to hear Ctrl-C
 
 os.environ.setdefault("A2A_GRPC_STORE", "memory:")  # programs of tests leave no files behind, unless a test is about it
+
+gc.disable()  # until all tests are collected, which makes a million objects that stay
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave out what is there, and seldom look at the rest."""
+    gc.freeze()  # without this, the collector took a seventh of the time of tests
+    gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 @pytest.fixture(
@@ -38,6 +49,15 @@ def sockets_of_this_session() -> Iterator[None]:
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="a2a-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_in_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the processes of pytest tell each other for which programs Python was started (see tests/forks.py)."""
+    ours = tmp_path_factory.getbasetemp()
+    folder = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "started"
+    folder.mkdir(exist_ok=True)
+    os.environ[STARTED] = str(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -1,20 +1,23 @@
 """Run Python programs without starting Python for each: a process that has imported what they need forks for each.
 
 To start Python and to import gRPC takes ten times longer than what most programs do. A fork has its own arguments,
-environment, standard streams and exit code, and ends as a process of Python ends. A program that depends on how Python
-itself starts (a variable of Python, an option) is run in the ordinary way.
+environment, standard streams and exit code, and ends as a process of Python ends. PYTHONPATH counts as in a process of
+its own. A program that depends on how Python itself starts (another variable of Python, an option) is run in the
+ordinary way.
 
 Commands of `a2a-grpc` in tests/cli are always forks. Other programs are forks in `make test`, which sets TESTS_FORK=1.
-`make test-all` sets TESTS_FORK=again: there each process of pytest starts Python for the first run of each program.
+`make test-all` sets TESTS_FORK=again: there Python is started for the first run of each program.
 """
 
 import asyncio
 import atexit
 import gc
+import hashlib
 import importlib
 import io
 import json
 import os
+import pkgutil
 import random
 import runpy
 import select
@@ -32,11 +35,14 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 LIBRARIES = (
-    "a2a_grpc.client", "a2a_grpc.cli.app", "a2a_grpc.engine", "a2a_grpc.server", "aiohttp", "alembic", "grpc.aio",
-    "google.rpc.error_details_pb2", "rich.console", "rich.progress", "rich.table",
-    "sqlalchemy.dialects.sqlite", "typer._adapters", "pydantic.plugin._loader", "a2a_grpc.cli.verb",
-    "a2a_grpc.cli.follow", "importlib.metadata",
+    "aiohttp", "aiohttp.web", "alembic.command", "argparse", "concurrent.futures.thread",
+    "cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.serialization.ssh", "encodings.idna",
+    "google.rpc.error_details_pb2", "grpc.aio", "importlib.metadata", "jwt", "pydantic.plugin._loader", "rich.console",
+    "rich.markdown", "rich.progress", "rich.table", "sqlalchemy.dialects.mysql", "sqlalchemy.dialects.sqlite",
+    "sqlite3", "typer._adapters", "typer.rich_utils",
 )  # fmt: skip
+NOT_IMPORTED = (".__main__", ".adapters", ".contract", ".migrations.env", ".testing", ".versions.")
+"""Parts of the names of our modules that do something when they are imported, or that few programs import."""
 AS_ON_WINDOWS = ("-m", "tests.programs.as_on_windows")
 """It takes names away from modules of Python, before our modules look for them when they are imported."""
 MESSAGE_BYTES = 1 << 16
@@ -94,10 +100,10 @@ class Forks:
             [sys.executable, "-m", "tests.forks", str(theirs.fileno())],
             cwd=ROOT,
             env={
-                **os.environ,
+                **{name: value for name, value in os.environ.items() if not _counts_at_the_start(name)},
                 **AT_THE_START,
-                "GRPC_ENABLE_FORK_SUPPORT": "0",
-            },  # as `a2a-grpc` says before it imports gRPC
+                "GRPC_ENABLE_FORK_SUPPORT": "0",  # as `a2a-grpc` says before it imports gRPC
+            },
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
@@ -161,8 +167,8 @@ class Forks:
         self._process.wait()
 
 
-_started: set[str] = set()
-"""The programs for which this process has started Python."""
+STARTED = "TESTS_STARTED"
+"""The variable with the folder that has a file for each program for which a process of pytest has started Python."""
 
 
 def is_fork(command: Sequence[str], env: dict[str, str]) -> bool:
@@ -171,9 +177,11 @@ def is_fork(command: Sequence[str], env: dict[str, str]) -> bool:
     if wanted != "again":
         return wanted != ""
     program = " ".join(command[:3]) if command[0] == "-m" else command[0]
-    is_known = program in _started
-    _started.add(program)
-    return is_known
+    try:
+        Path(os.environ[STARTED], hashlib.sha256(program.encode()).hexdigest()).touch(exist_ok=False)
+    except FileExistsError:
+        return True
+    return False
 
 
 def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
@@ -189,7 +197,7 @@ def _request(command: Sequence[str], env: dict[str, str]) -> bytes:
 
 
 def _counts_at_the_start(name: str) -> bool:
-    return name.startswith(("PYTHON", "LC_", "LANG", "GRPC_"))
+    return name.startswith(("PYTHON", "LC_", "LANG", "GRPC_")) and name != "PYTHONPATH"
 
 
 AT_THE_START = {name: value for name, value in os.environ.items() if _counts_at_the_start(name)}
@@ -201,7 +209,7 @@ AT_THE_START = {name: value for name, value in os.environ.items() if _counts_at_
 
 def main(ours: socket.socket) -> None:
     """Fork for each request until the tests have gone. In a fork, return once it is ready to be the program."""
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *our_modules()):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a fork shares the memory of what is there as long as it is not looked at
@@ -232,6 +240,12 @@ def main(ours: socket.socket) -> None:
         ours.send(json.dumps([pid, None]).encode())
 
 
+def our_modules() -> list[str]:
+    """The names of the modules of the package that programs import sooner or later."""
+    found = pkgutil.walk_packages([str(ROOT / "a2a_grpc")], "a2a_grpc.")
+    return [module.name for module in found if not any(part in f"{module.name}." for part in NOT_IMPORTED)]
+
+
 def ended() -> list[tuple[int, int]]:
     """The forks that have ended, with their exit codes."""
     found: list[tuple[int, int]] = []
@@ -255,15 +269,21 @@ def become(command: list[str], env: dict[str, str], descriptors: list[int]) -> N
     os.environ.clear()
     os.environ.update(env)
     random.seed()
+    gc.unfreeze = _nothing  # a server that starts looks at all objects; those that every fork has stay out of it
     sys.orig_argv = [sys.executable, *command]
     if command[0] == "-m":
         sys.argv = command[1:]
     else:
         sys.argv = command
         sys.path[0] = str(Path(command[0]).resolve().parent)
+    sys.path[1:1] = [folder for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder]
     sys.stdin = stream(0)
     sys.stdout = stream(1)
     sys.stderr = stream(2, errors="backslashreplace", line_buffering=True)
+
+
+def _nothing() -> None:
+    """It takes the place of a function of Python."""
 
 
 def stream(number: int, errors: str = "strict", line_buffering: bool = False) -> Any:
