@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import sys
@@ -164,9 +165,9 @@ async def running(
 async def _started(
     program: tuple[str, ...], arguments: tuple[str, ...], env: dict[str, str], descriptors: list[int]
 ) -> asyncio.subprocess.Process | Forked:
-    """Begin a command: `a2a-grpc` in a fork of a process that has imported it, other programs in the ordinary way."""
+    """Begin a command: our programs in a fork of a process that has imported them, others in the ordinary way."""
     command = (*program[1:], *arguments)
-    if program == A2A_GRPC and can_fork(command, env):
+    if program[0] == sys.executable and can_fork(command, env):
         return await Forks.open().run(command, env, descriptors)
     stdin, stdout, stderr = descriptors
     return await asyncio.create_subprocess_exec(
@@ -191,10 +192,25 @@ async def run(
 
 @asynccontextmanager
 async def running_line(line: str) -> AsyncIterator[Running]:
-    """A line as a user types it, or copies it from what a command printed, begun by a shell."""
+    """A line as a user types it, or copies it from what a command printed, begun by a shell.
+
+    Of a line that is one command of `a2a-grpc`, the shell makes the words, and the command is run as others are.
+    """
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    if is_one_command(line):
+        async with running("-c", rf"printf '%s\0' {line}", env={"PATH": path}, program=("/bin/sh",)) as shell:
+            _, *words, _ = (await shell.finished()).out.split("\0")
+        async with running(*words) as command:
+            yield command
+        return
     async with running("-c", line, env={"PATH": path}, program=("/bin/sh",)) as command:
         yield command
+
+
+def is_one_command(line: str) -> bool:
+    """Return True if a line has `a2a-grpc` and its arguments, and nothing else for the shell to do."""
+    words = list(shlex.shlex(line, posix=True, punctuation_chars=True))
+    return words[0] == "a2a-grpc" and not any(set(word) <= set("();<>|&") for word in words)
 
 
 async def run_line(line: str) -> Done:
