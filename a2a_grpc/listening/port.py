@@ -23,7 +23,7 @@ BIND_AGAIN_FOR_S = 1.0
 BIND_AGAIN_EVERY_S = 0.02
 OLD_CALLS_S = 600.0
 """Seconds for which calls that were open when the accept loop ended may continue."""
-CALLS_S = 1.0
+CALLS_S = 2.0
 """Seconds that calls that are open when a port is closed have to end."""
 CLOSE_S = 1.0
 """Seconds that gRPC has to close connections without calls."""
@@ -106,7 +106,7 @@ class GrpcPort:
         self._keeper = asyncio.create_task(self._keep(), name=f"a2a-grpc:port:{self._port}")
 
     async def close(self, unread_by: Collection[str] = ()) -> None:
-        """Wait a second at most for the open calls. Then end the connections and free the port.
+        """Wait two seconds at most for the open calls. Then end the connections and free the port.
 
         If a call is cut or comes too late, its client sees the end of the connection, which is UNAVAILABLE. Connections
         of the peers `unread_by` are left to gRPC, which ends their calls so that the client can still read what was
@@ -123,6 +123,8 @@ class GrpcPort:
             await self._server.wait_for_calls(CALLS_S)
         stop_listening(self._listeners)
         end_connections(self._port, self._listeners, spared)
+        if self._server is not None:
+            self._server.drop_calls()  # their clients have seen the end of the connection
         stopping = set(self._retired)
         for retired in stopping:
             retired.cancel()

@@ -8,6 +8,7 @@ access        a line for each call
 facts         the facts of a record
 formats       the formats, and sending the log to standard error
 pseudonyms    short texts that stand for callers
+stalled       writing lines without waiting for their reader
 """
 
 from a2a_grpc.loglines.about import About, about

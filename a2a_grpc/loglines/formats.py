@@ -11,6 +11,7 @@ from typing import Any
 from a2a_grpc.config import PREFIX, ConfigurationError
 from a2a_grpc.harmless import GUTTER, block, harmless_json, one_line
 from a2a_grpc.loglines.facts import Fact, context_facts, facts_of
+from a2a_grpc.loglines.stalled import PatientHandler
 from a2a_grpc.masking import MASK, is_secret, mask_url
 
 LINE_MAX = 8000
@@ -112,7 +113,7 @@ def log_to_stderr(level: str | None = None, style: str | None = None) -> None:
     """
     level = level or _of_environment("LOG_LEVEL", LEVELS, "warning")
     style = style or _of_environment("LOG_FORMAT", tuple(LogFormat), LogFormat.TEXT)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = PatientHandler(sys.stderr)
     handler.setFormatter(JsonLines() if style == LogFormat.JSON else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler])
 

@@ -39,6 +39,9 @@ KNOWN_SIGNATURES = {
 }
 """The arguments of the functions of grpc.aio 1.84 and 1.85 that serve an accepted call."""
 
+LAST_CALLS_S = 1.0
+"""Seconds that the tasks of calls have to end after gRPC has stopped."""
+
 SIDE_BY_SIDE = 32
 """The largest number of tasks that accept calls of one method. gRPC gives each task a call at once."""
 
@@ -69,8 +72,10 @@ class AcceptingServer(grpc_aio_server.Server):
         FORK.uses_grpc(self)
 
     async def stop(self, grace: float | None) -> None:
-        """Stop, as `grpc.aio.Server.stop` does."""
+        """Stop, as `grpc.aio.Server.stop` does. Then wait for the tasks of calls that gRPC has ended."""
         await super().stop(grace)
+        if calls := self._server.calls:
+            await asyncio.wait(list(calls), timeout=LAST_CALLS_S)
         if self._server.naming is not None:
             await self._server.naming.close()
         FORK.done(self)
@@ -91,6 +96,11 @@ class AcceptingServer(grpc_aio_server.Server):
         """The accepted calls that were not begun yet."""
         turns: Turns = self._server.turns
         return turns
+
+    def drop_calls(self) -> None:
+        """Begin no further call. gRPC cancels the calls that come."""
+        self.turns.only(lambda peer: False)
+        self.turns.drop(())
 
     async def wait_for_calls(self, timeout_s: float) -> None:
         """Wait until no call is open or waits for its turn, and all answers are written. Wait at most `timeout_s`

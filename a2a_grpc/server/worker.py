@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from a2a_grpc.loglines.pseudonyms import VARIABLE as LOG_KEY
 from a2a_grpc.loglines.pseudonyms import log_key
+from a2a_grpc.loglines.stalled import takes_more
 
 Reporter = Callable[[str, Mapping[str, Any]], None]
 """A function that reports an event, for example "ready", with its values."""
@@ -78,6 +80,7 @@ class Worker:
 
 
 def report_if_read(report: Reporter, event: str, values: Mapping[str, Any]) -> None:
-    """Report an event. If standard output is broken, for example a closed pipe, nothing is reported."""
+    """Report an event. If standard output is a pipe that is closed, or that nothing reads, nothing is reported."""
     with suppress(OSError):
-        report(event, values)
+        if takes_more(sys.stdout):
+            report(event, values)

@@ -210,3 +210,14 @@ def test_little_may_wait_for_a_connection_that_is_not_accepted_yet() -> None:
 
 def _assert(holds: bool) -> None:
     assert holds
+
+
+async def test_no_task_of_a_call_is_left_when_its_server_has_stopped() -> None:
+    """A call whose task went on wrote a line into a log that was closed."""
+    async with Waiting() as waiting:
+        with http2.Peer.connect(waiting.address) as peer:
+            await asyncio.to_thread(acknowledge, peer)
+            peer.send(http2.request(1, WAIT))
+            await eventually(lambda: _assert(waiting.traffic.account(named(peer)).arrived == 1))
+            await waiting.server.stop(0)
+            assert not [task for task in asyncio.all_tasks() if task.get_name() == "rpc_task"]

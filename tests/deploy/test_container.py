@@ -126,7 +126,7 @@ def test_every_service_of_ours_has_a_read_only_root_and_time_to_drain() -> None:
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         grace = float(service["environment"].get("A2A_GRPC_DRAIN_GRACE_S", 4))
-        assert grace + 5 + 3 < float(service["stop_grace_period"].removesuffix("s"))
+        assert grace + 5 + 4 < float(service["stop_grace_period"].removesuffix("s"))
     assert [name for name, service in services.items() if "ports" in service] == ["sentinel"]
 
 

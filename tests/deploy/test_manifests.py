@@ -50,7 +50,7 @@ def test_kubernetes_waits_longer_than_a_replica_drains() -> None:
     (grace,) = (float(each["value"]) for each in container["env"] if each["name"] == "A2A_GRPC_DRAIN_GRACE_S")
     program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert program == "sleep"
-    assert float(seconds) + grace + 5 + 3 < pod["terminationGracePeriodSeconds"]
+    assert float(seconds) + grace + 5 + 4 < pod["terminationGracePeriodSeconds"]
 
 
 def test_the_manifests_fit_each_other_and_the_image() -> None:
