@@ -41,6 +41,7 @@ def test_lines_of_all_loggers_are_found() -> None:
             "client",
             "engine",
             "listening",
+            "loglines",
             "push",
             "rpc",
             "sentinel",
