@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -208,9 +208,10 @@ class Registry:
         return await self._client.explained(error)
 
     async def _all(self, method: str, request: ListRequest | FindRequest) -> AsyncGenerator[FoundAgent, None]:
-        agents: Pages[RegisteredAgent] = Pages(self.call, method, request, "agents")
-        async for agent in agents:
-            yield self._found(agent)
+        pages: Pages[RegisteredAgent] = Pages(self.call, method, request, "agents")
+        async with aclosing(pages) as agents:
+            async for agent in agents:
+                yield self._found(agent)
 
     def _found(self, agent: RegisteredAgent) -> FoundAgent:
         try:

@@ -15,6 +15,7 @@ admission       the checks of every call
 routes          the agents at each address, and the owners of the addresses
 relay           passing calls on
 upstream        an agent to which calls are passed on
+outgoing        how servers are called, by settings with a prefix
 tunnel          an attached agent, which is called through pipes
 direct          an agent of a plain route, which the sentinel calls at its HOST:PORT
 rules           who may attach, and who may call

@@ -1,7 +1,6 @@
 """The settings of an agent that attaches to a sentinel, or registers at one."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from a2a_grpc.arguments import checked
 from a2a_grpc.client.target import shown
@@ -96,19 +95,3 @@ class RegisterSettings:
             raise ConfigurationError(f"register_as is '{shown(self.register_as)}': {said}")
         if self.register_url and (said := url_flaw(self.register_url)):
             raise ConfigurationError(f"register_url is '{shown(self.register_url)}': {said}")
-
-
-def token_in(name: str, path: str) -> str:
-    """Return the token that a file holds. Raise ConfigurationError, which names the setting, if it cannot be read.
-
-    Read the file again whenever the token is needed, since tokens are replaced.
-
-    Args:
-        name: The name of the setting.
-        path: The path of the file.
-    """
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it holds no token"
-        raise ConfigurationError(f"{name} '{path}' cannot be read: {why}") from None

@@ -10,7 +10,6 @@ import grpc.aio
 
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.status import ending_of, failure_of, to_error
-from a2a_grpc.config import ConfigurationError
 from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnavailableError
 from a2a_grpc.sentinel.described import check_size
@@ -79,34 +78,32 @@ class AttachStream:
     async def open(self) -> Welcome:
         """Send Hello. Return the Welcome. Raise an error if the sentinel refuses, or does not answer."""
         try:
+            welcome = await self._welcome()
+            self._key = self._callers.trust(welcome)
+        except Exception as error:
+            failure = error
+            if isinstance(error, BROKEN):
+                failure = await self._failure()
+            elif type(error) is ValueError:
+                failure = InvalidRequestError("the key, or a security scheme, of the sentinel's Welcome is malformed")
+            await self._end()
+            raise failure from None
+        self._heartbeat_s, self.spread_s = welcome.heartbeat_s, welcome.spread_s
+        self._running = asyncio.create_task(self._run(), name="a2a-grpc:tunnel")
+        return welcome
+
+    async def _welcome(self) -> Welcome:
+        """Send Hello. Return the Welcome."""
+        try:
             async with time_limit(WELCOME_S):
                 self._attach = self._pool.begin("attach", None, metadata=self._metadata)
                 self._ending = ending_of(self._attach)
                 await self._attach.write(AgentFrame(hello=self._hello).SerializeToString())
                 frame = await self._read()
         except TimeoutError:
-            await self._end()
             raise UnavailableError(f"the sentinel did not answer within {WELCOME_S:g} s") from None
-        except A2AError:
-            await self._end()
-            raise
-        except BROKEN:
-            failure = await self._failure()
-            await self._end()
-            raise failure from None
         if frame is None or frame.WhichOneof("frame") != "welcome" or not 0 < frame.welcome.heartbeat_s <= 3600:
-            await self._end()
             raise InvalidRequestError("the first frame of the sentinel is no proper Welcome")
-        try:
-            self._key = self._callers.trust(frame.welcome)
-        except ValueError:
-            await self._end()
-            raise InvalidRequestError("the key, or a security scheme, of the sentinel's Welcome is malformed") from None
-        except ConfigurationError:
-            await self._end()
-            raise
-        self._heartbeat_s, self.spread_s = frame.welcome.heartbeat_s, frame.welcome.spread_s
-        self._running = asyncio.create_task(self._run(), name="a2a-grpc:tunnel")
         return frame.welcome
 
     async def leaving(self, max_age_s: float = 0.0) -> bool:

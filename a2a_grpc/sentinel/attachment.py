@@ -1,7 +1,6 @@
 """The agent's side: stay attached to one sentinel or several, and join pipes to the agent's own gRPC server."""
 
 import asyncio
-import re
 import secrets
 from pathlib import Path
 from types import TracebackType
@@ -14,14 +13,14 @@ from a2a_grpc.address import join_address
 from a2a_grpc.client.channel import open_channel
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
-from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, grpc_address
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.logical import logical
-from a2a_grpc.sentinel.agent_settings import AttachSettings, token_in
+from a2a_grpc.sentinel.agent_settings import AttachSettings
 from a2a_grpc.sentinel.attach_loop import AttachLoop, failure_of
 from a2a_grpc.sentinel.attach_stream import AttachStream
+from a2a_grpc.sentinel.outgoing import client_of, renamed, token_in
 from a2a_grpc.sentinel.pipes import Streams
 from a2a_grpc.sentinel.signed_callers import SignedCallers
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello
@@ -31,10 +30,6 @@ LASTING = frozenset([
     grpc.StatusCode.UNIMPLEMENTED,
 ])  # fmt: skip
 """The statuses of a first attempt that a further one does not change. Later ones may: tokens are replaced."""
-
-
-_OPTION = re.compile(r"\b(?:client_)?(ca_cert|cert|key)\b(?= ')")
-"""The names of settings of a client in its messages. An agent has them with another beginning."""
 
 
 class Attachment:
@@ -72,12 +67,7 @@ class Attachment:
         self._address = logical("address", settings.address)
         self._token = ""
         self._metadata()  # raises for a file that cannot be read
-        self._client = ClientSettings(
-            plaintext=settings.attach_plaintext,
-            ca_cert=settings.attach_ca_cert,
-            client_cert=settings.attach_cert,
-            client_key=settings.attach_key,
-        )
+        self._client = client_of(settings, "attach")
         self._hello = Hello(
             address=self._address,
             instance=secrets.token_urlsafe(16),
@@ -200,10 +190,10 @@ class Attachment:
             try:
                 return open_channel(sentinel, self._client)
             except ConfigurationError as error:
-                said = _OPTION.sub(r"attach_\1", str(error))
+                said = renamed(error, "attach")
                 if self._welcome.done():  # the files are being replaced
-                    raise UnavailableError(said) from None
-                raise ConfigurationError(said) from None
+                    raise UnavailableError(str(said)) from None
+                raise said from None
 
         pool = Pool(open_one, self._client.calls_per_connection, Renewal(self._client), Streams)
         return AttachStream(self._hello, pool, self._metadata(), self._socket, self.callers)

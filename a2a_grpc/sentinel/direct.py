@@ -1,7 +1,6 @@
 """Plain routes: agents that the sentinel calls at addresses of its own configuration."""
 
 import re
-from collections.abc import Mapping
 
 import grpc
 import grpc.aio
@@ -17,6 +16,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.errors import AgentGoneError, AgentUnreachableError
+from a2a_grpc.sentinel.outgoing import client_of, renamed
 from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.upstream import RawStub, Upstream, has_no_details
 
@@ -42,8 +42,8 @@ class Direct(Upstream):
         max_calls: The number of calls that may be open at the same time.
     """
 
-    settings = {"ca_cert": "route_ca_cert"}
-    """The settings of the sentinel that stand for settings of the client."""
+    prefix = "route"
+    """What the settings of the sentinel begin with that stand for those of the client."""
     owner, instance = OWNER, INSTANCE
     stub = RawStub
     """The methods that are called."""
@@ -62,7 +62,7 @@ class Direct(Upstream):
         try:
             self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), self.stub)
         except ConfigurationError as error:
-            raise renamed(error, self.settings) from None
+            raise renamed(error, self.prefix) from None
 
     def failure(self, error: grpc.aio.AioRpcError, cuts: int) -> A2AError | None:
         """Return the error for a call whose connection was lost, or could not be opened. None for other failures."""
@@ -122,27 +122,13 @@ def by_address(setting: str, text: str, form: str) -> dict[str, str]:
     return values
 
 
-def renamed(error: ConfigurationError, settings: Mapping[str, str]) -> ConfigurationError:
-    """Return an error about the settings of a client as one about those of the sentinel.
-
-    Args:
-        error: The error.
-        settings: The names of settings of the sentinel by those of the client.
-    """
-    return ConfigurationError(re.sub(r"\w+", lambda found: settings.get(found[0], found[0]), str(error)))
-
-
 def plain_routes(settings: SentinelSettings) -> list[Direct]:
     """Return the plain routes of a sentinel. Raise ConfigurationError if one of them is wrong.
 
     Args:
         settings: The settings of the sentinel.
     """
-    client = ClientSettings(
-        plaintext=settings.route_plaintext,
-        ca_cert=settings.route_ca_cert,
-        connect_timeout_s=settings.route_connect_timeout_s,
-    )
+    client = client_of(settings, "route", connect_timeout_s=settings.route_connect_timeout_s)
     return [
         Direct(address, target, client, max_calls=settings.max_agent_calls)
         for address, target in routes_of(settings.route).items()

@@ -1,7 +1,8 @@
 """The agents that a caller finds over HTTP: those of the registry, and those that are attached here."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -95,7 +96,8 @@ class Directory:
             entries = await self._entries.at(name)
         except StoreUnavailable:
             raise unavailable() from None
-        return next((_listing(entry) for entry in entries if self._is_for(caller, entry)), None)
+        # An agent whose card is not known is not shown.
+        return next((_listing(one) for one in entries if one.card and self._rules.may_see(caller, one)), None)
 
     async def find(self, caller: Principal, search: Search = ALL, *, token: str = "", limit: int) -> Page:
         """Return a page of the agents that a caller looks for.
@@ -120,30 +122,35 @@ class Directory:
         listings: list[Listing] = []
         size = 0
         shown = (after.matched, after.key.name) if after else None
-        while True:
-            found = await self._read(search, after)
-            for place, entry in found:
-                after, this = place, (place.matched, place.key.name)
-                if this == shown or not self._is_for(caller, entry):  # each process of an agent has an entry
-                    continue
-                if len(listings) == limit or size > PAGE_BYTES:
-                    return Page(listings, listings[-1].token)
-                shown = this
-                size += len(entry.card)
-                listings.append(_listing(entry, place, search))
-            if len(found) < READ_AT_ONCE:
-                return Page(listings, "")
-
-    async def _read(self, search: Search, after: Place | None) -> list[Found]:
-        await asyncio.sleep(0)  # a store in memory does not wait for anything
         try:
-            return await self._entries.find(search, after=after, limit=READ_AT_ONCE)
+            async with aclosing(seen(self._entries, self._rules, caller, search, after, READ_AT_ONCE)) as found:
+                async for place, entry in found:
+                    this = place.matched, place.key.name
+                    if this == shown or not entry.card:  # each process of an agent has an entry
+                        continue
+                    if len(listings) == limit or size > PAGE_BYTES:
+                        return Page(listings, listings[-1].token)
+                    shown = this
+                    size += len(entry.card)
+                    listings.append(_listing(entry, place, search))
         except StoreUnavailable:
             raise unavailable() from None
+        return Page(listings, "")
 
-    def _is_for(self, caller: Principal, entry: Entry) -> bool:
-        """Return True if a caller may see an entry. An agent whose card is not known is not shown."""
-        return bool(entry.card) and self._rules.may_see(caller, entry)
+
+async def seen(
+    entries: EntryStore, rules: Rules, caller: Principal, search: Search, after: Place | None, limit: int
+) -> AsyncGenerator[Found, None]:
+    """Yield the entries of a search that a caller may see. They are read from the store `limit` at a time."""
+    while True:
+        await asyncio.sleep(0)  # a store in memory does not wait for anything
+        found = await entries.find(search, after=after, limit=limit)
+        for one in found:
+            if rules.may_see(caller, one.entry):
+                yield one
+        if len(found) < limit:
+            return
+        after = found[-1].place
 
 
 def unavailable() -> UnavailableError:

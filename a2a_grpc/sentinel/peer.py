@@ -6,21 +6,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from a2a_grpc.client.channel import open_channel
 from a2a_grpc.client.origin import UNREACHED
-from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.target import grpc_address
-from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.protocol import Key
-from a2a_grpc.sentinel.direct import Direct, renamed
+from a2a_grpc.sentinel.direct import Direct
 from a2a_grpc.sentinel.errors import SentinelUnreachedError
-from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.upstream import RawStub, has_no_details
 from a2a_grpc.sentinel.wire import LOOK, LOOK_PATH, LookRequest
 
-PEER_SETTINGS = {"ca_cert": "peer_ca_cert", "client_cert": "peer_cert", "client_key": "peer_key"}
-"""The settings of the sentinel that stand for settings of the client."""
 DOWN_S = 2.0
 """Seconds for which a sentinel that could not be reached gets no calls."""
 LOOK_S = 5.0
@@ -39,7 +32,7 @@ class PeerStub(RawStub):
 class Peer(Direct):
     """Makes calls to agents at another sentinel."""
 
-    settings = PEER_SETTINGS
+    prefix = "peer"
     stub = PeerStub
     down_until = 0.0
     """The monotonic time until which the sentinel gets no calls."""
@@ -63,23 +56,3 @@ class Peer(Direct):
         assert self._pool is not None
         request = LookRequest(address=address).SerializeToString()
         await self._pool.unary(LOOK.name, request, metadata=((Key.HOP, mark),), timeout=LOOK_S)
-
-
-async def peer_client(settings: SentinelSettings, sentinel: str) -> ClientSettings:
-    """Return how a sentinel calls others. Raise ConfigurationError if its certificates cannot be used.
-
-    Args:
-        settings: The settings of the sentinel.
-        sentinel: HOST:PORT of any sentinel.
-    """
-    try:
-        client = ClientSettings(
-            plaintext=settings.peer_plaintext,
-            ca_cert=settings.peer_ca_cert,
-            client_cert=settings.peer_cert,
-            client_key=settings.peer_key,
-        )
-        await open_channel(grpc_address(sentinel), client).close()  # so that wrong files are reported at once
-    except ConfigurationError as error:
-        raise renamed(error, PEER_SETTINGS) from None
-    return client

@@ -19,7 +19,8 @@ from a2a_grpc.registry import EntryStore
 from a2a_grpc.sentinel.errors import NotAttachedError
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.sentinel.locations import Locations
-from a2a_grpc.sentinel.peer import Peer, peer_client
+from a2a_grpc.sentinel.outgoing import check_files, client_of
+from a2a_grpc.sentinel.peer import Peer
 from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.tunnel import Tunnel
 from a2a_grpc.throttle import Throttle
@@ -187,7 +188,8 @@ async def opened_peers(entries: EntryStore, hops: Hops, sentinel: str, settings:
         ConfigurationError: The certificates for calls to other sentinels cannot be used.
         StoreUnavailable: The store does not answer.
     """
-    client = await peer_client(settings, sentinel)
+    client = client_of(settings, "peer")
+    await check_files(grpc_address(sentinel), client, "peer")
     hops.use(await entries.secret())
     max_calls = settings.max_calls + settings.max_streams
     return Peers(Locations(entries, sentinel), hops, client, max_calls=max_calls)

@@ -9,23 +9,19 @@ from types import TracebackType
 from typing import Self
 
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.client.channel import open_channel
 from a2a_grpc.client.credentials import AUTHORIZATION, Credentials
 from a2a_grpc.client.registry import Registry
-from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import grpc_address
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, NoAgentFound
 from a2a_grpc.harmless import one_line
 from a2a_grpc.registry.wire import HeartbeatRequest, RegisterRequest, UnregisterRequest
-from a2a_grpc.sentinel.agent_settings import RegisterSettings, token_in
+from a2a_grpc.sentinel.agent_settings import RegisterSettings
 from a2a_grpc.sentinel.beating import beat, period_of
-from a2a_grpc.sentinel.direct import renamed
+from a2a_grpc.sentinel.outgoing import check_files, client_of, token_in
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
-SETTINGS = {"ca_cert": "register_ca_cert", "client_cert": "register_cert", "client_key": "register_key"}
-"""The names of the settings of a registration by those of a client."""
 CALL_S = 5.0
 """Seconds for one call of the registry."""
 RETRY_INITIAL_S, RETRY_MAXIMUM_S = 0.5, 10.0
@@ -61,7 +57,7 @@ class Registration:
         self._settings = settings
         if settings.register_token_file is not None:
             token_in("register_token_file", settings.register_token_file)
-        self._client = _client_of(settings)
+        self._client = client_of(settings, "register", timeout_s=CALL_S, connect_timeout_s=CALL_S)
         self._registry = Registry(settings.register, settings=self._client, credentials=_credentials(settings))
         self._request = RegisterRequest()
         self._is_registered = False
@@ -75,12 +71,7 @@ class Registration:
         self._leaving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        try:
-            await open_channel(
-                grpc_address(self._registry.address), self._client
-            ).close()  # reports wrong files at once
-        except ConfigurationError as error:
-            raise renamed(error, SETTINGS) from None
+        await check_files(grpc_address(self._registry.address), self._client, "register")
         return self
 
     async def __aexit__(
@@ -183,18 +174,6 @@ class Registration:
         self._is_renewed = True
         self._backoff.reset()
         self._said = ""
-
-
-def _client_of(settings: RegisterSettings) -> ClientSettings:
-    """Return how the registry is called."""
-    return ClientSettings(
-        plaintext=settings.register_plaintext,
-        ca_cert=settings.register_ca_cert,
-        client_cert=settings.register_cert,
-        client_key=settings.register_key,
-        timeout_s=CALL_S,
-        connect_timeout_s=CALL_S,
-    )
 
 
 def _credentials(settings: RegisterSettings) -> Credentials | None:

@@ -1,14 +1,15 @@
 """The registry's gRPC service: agents that register, and callers that look for agents."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from a2a_grpc.database.unavailable import StoreUnavailable
-from a2a_grpc.errors import InvalidRequestError, NoAgentFound, PermissionDeniedError, UnavailableError, Violation
-from a2a_grpc.registry import Entry, EntryStore, Found, Key, Place, Search
+from a2a_grpc.errors import InvalidRequestError, NoAgentFound, PermissionDeniedError, Violation
+from a2a_grpc.registry import Entry, EntryStore, Found, Key, Search
 from a2a_grpc.registry.pages import cut, page_size, place_of, token_of
 from a2a_grpc.registry.wire import (
     REGISTRY,
@@ -29,6 +30,7 @@ from a2a_grpc.registry.words import asked, one_line, tag_of
 from a2a_grpc.rpc import Calls, Context, current_caller
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.sentinel.described import MAX_CARD_BYTES
+from a2a_grpc.sentinel.directory import seen, unavailable
 from a2a_grpc.sentinel.registrable import name_flaw, url_flaw
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.text import MAX_CHARS, flaw
@@ -132,19 +134,16 @@ class RegistryService:
 
     async def _page(self, search: Search, request: ListRequest | FindRequest) -> AgentsPage:
         size, after = page_size(request.page_size), place_of(request.page_token, search)
-        found, last = cut(await self._seen(search, after, size + 1), size)
+        listed: list[Found] = []
+        async with aclosing(
+            seen(self._entries, self._rules, current_caller().principal, search, after, size + 1)
+        ) as entries:
+            async for one in entries:
+                listed.append(one)
+                if len(listed) > size:
+                    break
+        found, last = cut(listed, size)
         return AgentsPage(agents=[registered(one.entry) for one in found], next_page_token=token_of(last, search))
-
-    async def _seen(self, search: Search, after: Place | None, limit: int) -> list[Found]:
-        """Return the entries that the caller sees. Those that its tenants do not cover are left out by the store."""
-        principal = current_caller().principal
-        seen: list[Found] = []
-        while True:
-            found = await self._entries.find(search, after=after, limit=limit)
-            seen += [one for one in found if self._rules.may_see(principal, one.entry)]
-            if len(found) < limit or len(seen) >= limit:
-                return seen[:limit]
-            after = found[-1].place
 
 
 def registered(entry: Entry) -> RegisteredAgent:
@@ -174,7 +173,7 @@ def _served(kind: type[Request], serve: Callable[[Request], Awaitable[Message]])
         try:
             return (await serve(request)).SerializeToString()
         except StoreUnavailable:
-            raise UnavailableError("the registry does not answer; try again", retry_after_s=1.0) from None
+            raise unavailable() from None
 
     return behavior
 

@@ -14,7 +14,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.protocol import GRPC_BINDING, PROTOCOL_VERSION
 from a2a_grpc.sentinel.described import Description, described
-from a2a_grpc.sentinel.direct import Direct, by_address, renamed
+from a2a_grpc.sentinel.direct import Direct, by_address
 from a2a_grpc.sentinel.errors import BadCardError
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.wire import AgentCard, AgentInterface
@@ -101,7 +101,7 @@ def places_of(text: str, routes: Iterable[Direct]) -> dict[str, Place]:
         try:
             place = parse(target)
         except ConfigurationError as error:
-            raise renamed(error, {"target": "route_card"}) from None
+            raise ConfigurationError(f"route_card{str(error).removeprefix('target')}") from None
         if not isinstance(place, Place):
             raise ConfigurationError(
                 f"route_card is '{address}={target}'; it must be ADDRESS={FORM}, or the path of a file"
