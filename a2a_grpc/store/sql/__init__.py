@@ -9,8 +9,8 @@ sqlite        what only SQLite needs: many rows as one, large values in pieces
 migrations    the history of the schema, for Alembic
 keys          the names and numbers of tasks in the database
 rows          the row of a task: reading it, deciding on it, writing it
-batch         many creates and appends in one transaction
-bulk          statements for many rows, without SQLAlchemy's handling of parameters
+batch         deciding many creates and appends in one transaction
+plan          what this transaction writes, without SQLAlchemy's handling of parameters
 commits       group commit: the next batch is what arrives during a transaction
 coordination  replicas, claims, messages, requests to cancel, and idempotency keys
 notes         named values of tasks

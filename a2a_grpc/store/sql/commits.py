@@ -5,7 +5,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from a2a_grpc.database.retry import CONFLICTS, Outage, is_conflict, is_transient, pauses, reason
 from a2a_grpc.database.together import TURNS
@@ -21,22 +20,6 @@ MAX_ITEMS = 512
 """Writes in one transaction."""
 MAX_BYTES = 4 << 20
 """Bytes of events in one transaction, or one event."""
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class _Waiting(Item):
-    """A write on its way, with the future of its callers."""
-
-    size: int
-    until: float
-    written: Writing
-
-    def settle(self) -> None:
-        """Give the callers the outcome of the write."""
-        if isinstance(self.outcome, int):
-            self.written.set_result(self.outcome)
-        else:
-            self.written.set_exception(self.outcome or StoreUnavailable("the write was not decided"))
 
 
 class Commits:
@@ -64,9 +47,9 @@ class Commits:
         self._committed = committed  # called after each commit, before the callers are notified
         self.on_commit: Callable[[int, float], None] = lambda writes, duration_s: None
         """Called after each commit with the number of its writes, and its duration in seconds."""
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Item] = deque()
         self._arrived = asyncio.Event()
-        self._batch: Sequence[_Waiting] = ()
+        self._batch: Sequence[Item] = ()
         self._is_closing = False
         self._flusher: asyncio.Task[None] | None = None
 
@@ -92,10 +75,10 @@ class Commits:
         if self._is_closing or not self.is_healthy:
             return refused(StoreUnavailable("the store is closed"))
         until = time.monotonic() + self._budget_s
-        waiting = _Waiting(write, pk, token, has_notes, size=write.record.size, until=until, written=Writing())
-        self._queue.append(waiting)
+        item = Item(write, until, Writing(), pk, token, has_notes)
+        self._queue.append(item)
         self._arrived.set()
-        return waiting.written
+        return item.written
 
     async def _flush_forever(self) -> None:
         waits = pauses()
@@ -110,101 +93,91 @@ class Commits:
                 self._arrived.clear()
                 continue
             try:
-                failed = await self._flush(batch)
+                await self._flush(batch)
+                waits.reset()
             except StoreLost as error:
                 self._outage.begin(error)
                 self._refuse(batch, error)
-                continue
             except Exception as error:
-                logger.exception("a batch of writes could not be committed writes=%d", len(batch))
-                self._refuse(batch, error)
-                continue
-            if failed is None:
-                waits.reset()
-                continue
-            self._outage.begin(failed)
-            if self._is_closing:
-                self._refuse(batch, failed)
-                return
-            self._put_back(batch, failed)
-            await asyncio.sleep(waits.next_s())
+                if not is_transient(error):
+                    logger.exception("a batch of writes could not be committed writes=%d", len(batch))
+                    self._refuse(batch, error)
+                    continue
+                self._outage.begin(error)
+                if self._is_closing:
+                    self._refuse(batch, error)
+                    return
+                self._put_back(batch, error)
+                await asyncio.sleep(waits.next_s())
 
-    def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _next_batch(self) -> list[Item]:
+        batch: list[Item] = []
         size = 0
-        while self._queue and len(batch) < MAX_ITEMS and (not batch or size + self._queue[0].size <= MAX_BYTES):
-            waiting = self._queue.popleft()
-            size += waiting.size
-            batch.append(waiting)
+        while self._queue and len(batch) < MAX_ITEMS:
+            size += self._queue[0].write.record.size
+            if batch and size > MAX_BYTES:
+                break
+            batch.append(self._queue.popleft())
         return batch
 
-    async def _flush(self, batch: Sequence[_Waiting]) -> Exception | None:
+    async def _flush(self, batch: Sequence[Item]) -> None:
         """Commit a batch, or each of its writes alone if the database refuses the batch.
 
-        Return a transient error, after which the writes that are not resolved are tried again; else None.
+        Raise StoreLost and transient errors. After one that is transient, the writes that are not resolved are tried
+        again.
         """
         try:
             await self._commit(batch)
-        except StoreLost:
-            raise
-        except Exception as error:
-            for waiting in batch:
-                waiting.is_repeat = True
-            if is_transient(error):
-                return error
-            if len(batch) == 1 and not is_conflict(error):
-                raise
-        else:
             self._outage.end()
-            return None
-        for waiting in batch:
-            if (failed := await self._flush_alone(waiting)) is not None:
-                return failed
-        return None
+            return
+        except Exception as error:
+            for item in batch:
+                item.is_repeat = True
+            if _concerns_all(error) or (len(batch) == 1 and not is_conflict(error)):
+                raise
+        for item in batch:
+            await self._flush_alone(item)
 
-    async def _flush_alone(self, waiting: _Waiting) -> Exception | None:
+    async def _flush_alone(self, item: Item) -> None:
         for _ in range(CONFLICTS):
             try:
-                await self._commit([waiting])
-                return None
-            except StoreLost:
-                raise
+                await self._commit([item])
+                return
             except Exception as error:
-                if is_transient(error):
-                    return error
+                if _concerns_all(error):
+                    raise
                 refused = error
                 if not is_conflict(error):
                     break
-        logger.error("a write was refused by the database task=%s error=%s", waiting.write.key.id, reason(refused))
-        self._refuse([waiting], refused)
+        logger.error("a write was refused by the database task=%s error=%s", item.write.key.id, reason(refused))
+        self._refuse([item], refused)
         del refused  # its traceback holds this frame, and the frame the write
-        return None
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _commit(self, batch: Sequence[Item]) -> None:
         begun = time.perf_counter()
         await self._database.write(commit, batch, self._numbers.next)
         self.on_commit(len(batch), time.perf_counter() - begun)
         self._committed(batch)
-        for waiting in batch:
-            waiting.settle()
+        for item in batch:
+            item.settle()
 
-    def _put_back(self, batch: Sequence[_Waiting], error: Exception) -> None:
+    def _put_back(self, batch: Sequence[Item], error: Exception) -> None:
         """Put the writes that are not resolved in front of the queue. Refuse all writes whose budget is used up."""
         now = time.monotonic()
-        left = [waiting for waiting in batch if not waiting.written.done()]
-        self._queue.extendleft(reversed([waiting for waiting in left if waiting.until > now]))
-        self._refuse([waiting for waiting in left if waiting.until <= now], error)
+        left = [item for item in batch if not item.written.done()]
+        self._queue.extendleft(reversed([item for item in left if item.until > now]))
+        self._refuse([item for item in left if item.until <= now], error)
         while self._queue and self._queue[0].until <= now:
             self._refuse([self._queue.popleft()], error)
 
-    def _refuse(self, batch: Sequence[_Waiting], error: BaseException) -> None:
-        for waiting in batch:
-            if not waiting.written.done():
+    def _refuse(self, batch: Sequence[Item], error: BaseException) -> None:
+        for item in batch:
+            if not item.written.done():
                 refused = error
                 if is_transient(error):
                     refused = StoreUnavailable(f"the store did not answer in time: {reason(error)}")
                     refused.__cause__ = error
-                waiting.written.set_exception(refused)
+                item.written.set_exception(refused)
 
     def _ended(self, flusher: asyncio.Task[None]) -> None:
         """Refuse all writes once the background task has ended."""
@@ -216,3 +189,8 @@ class Commits:
             flusher.exception()
         self._refuse([*self._batch, *self._queue], error)
         self._queue.clear()
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Return True for an error that says nothing of the write during which it came."""
+    return isinstance(error, StoreLost) or is_transient(error)

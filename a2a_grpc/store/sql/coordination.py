@@ -1,5 +1,6 @@
 """The transactions about replicas, claims, messages that wait, requests to cancel, and idempotency keys."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
@@ -7,6 +8,7 @@ from sqlalchemy import Connection
 from a2a_grpc.store.sql import outbox
 from a2a_grpc.store.sql.keys import digest_of, name_of, names_of, padded
 from a2a_grpc.store.sql.rows import alive_among, row_to_write, rows_to_write_by_key, shown, write_claim
+from a2a_grpc.store.sql.sqlite import goes_together
 from a2a_grpc.store.sql.statements import coordination as statements
 from a2a_grpc.store.sql.statements.tasks import REQUEST_CANCEL, REQUEST_CANCEL_AND_SHOW
 from a2a_grpc.store.values import AlreadyBound, Binding, Head, Pending, Scope, TaskKey
@@ -144,6 +146,14 @@ def keep(connection: Connection, messages: Sequence[tuple[int, Pending, bytes]])
     columns = [{"task": pk, "scopes": "[]", "token": token, **message._asdict()} for pk, message, token in messages]
     if columns:
         connection.execute(statements.INSERT_MESSAGE, columns)
+
+
+def delete_messages(connection: Connection, pks: Sequence[int]) -> None:
+    """Delete all messages of tasks."""
+    if pks and goes_together(connection.dialect):
+        connection.execute(statements.DELETE_MESSAGES_OF_JSON, {"pks": json.dumps(pks)})
+    elif pks:
+        connection.execute(statements.DELETE_MESSAGES_OF, {"pks": padded(pks)})
 
 
 def request_cancels(connection: Connection, asked: Sequence[Asked]) -> dict[Asked, Head | None]:

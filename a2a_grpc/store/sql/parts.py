@@ -68,6 +68,12 @@ class Parts:
     core: bytes | None = None
 
     @property
+    def is_light(self) -> bool:
+        """True if the task is made of its core and its last records. It is not small, and the view names messages by
+        their number."""
+        return not self.is_whole and self.view.history_length is not None and self.entry.core_size is not None
+
+    @property
     def cost(self) -> int:
         """How much work it is to fold the task, in bytes."""
         return len(self.start) + cost_of(self.records)
@@ -87,14 +93,6 @@ class Parts:
         return whole if is_cut else whole._replace(task=cut(whole.task, self.view))
 
 
-class FoundPage(NamedTuple):
-    """A page before its tasks are folded."""
-
-    parts: list[Parts]
-    total: int
-    more: bool
-
-
 def parts_of_one(connection: Connection, key: TaskKey, view: TaskView, recall: Recall) -> Parts | None:
     """Return the parts of one task; None for an unknown one."""
     found = connection.execute(lists.ENTRY, name_of(key)).one_or_none()
@@ -110,13 +108,16 @@ def page(
     view: TaskView,
     max_bytes: int | None,
     recall: Recall,
-) -> FoundPage:
-    """Return a page of a list. Ask `recall` for each task before the database."""
+) -> tuple[list[Parts], int, bool]:
+    """Return the parts of the tasks of a page, the number of tasks on all pages, and whether more follow.
+
+    `recall` is asked for each task before the database.
+    """
     total: int = connection.scalars(lists.count_statement(scope, where)).one()
     entries = [_entry(found) for found in connection.execute(lists.page_statement(scope, where, after, limit))]
     chosen = entries[:limit]
     parts = read_parts(connection, chosen, view, recall, max_bytes) if chosen else []
-    return FoundPage(parts, total, len(entries) > len(parts))
+    return parts, total, len(entries) > len(parts)
 
 
 def _entry(found: Any) -> Entry:
@@ -141,23 +142,14 @@ def read_parts(
             parts.start = known.task
         else:
             unknown.append(parts)
-    light = [parts for parts in unknown if _is_light(parts)]
-    places = _places(connection, light, view)
+    places = _places(connection, [parts for parts in unknown if parts.is_light], view)
     if max_bytes is not None:
         found = {pk: found[pk] for pk in _that_fit(_sizes(connection, found, places, view, max_bytes), max_bytes)}
-    _read_whole(connection, [parts for parts in unknown if parts.is_whole and parts.entry.pk in found])
-    _read_lean(
-        connection,
-        [p for p in unknown if not p.is_whole and p.entry.pk in found and not _is_light(p)],
-    )
-    _read_light(connection, [parts for parts in light if parts.entry.pk in found], places)
+        unknown = [parts for parts in unknown if parts.entry.pk in found]
+    _read(connection, [parts for parts in unknown if parts.is_whole], *_WHOLE)
+    _read(connection, [parts for parts in unknown if not (parts.is_whole or parts.is_light)], *_WITHOUT_ARTIFACTS)
+    _read_light(connection, [parts for parts in unknown if parts.is_light], places)
     return list(found.values())
-
-
-def _is_light(parts: Parts) -> bool:
-    """Return True if the task is made of its core and its last records. It is not small, and the view names messages by
-    their number."""
-    return not parts.is_whole and parts.view.history_length is not None and parts.entry.core_size is not None
 
 
 def _pks(of: Iterable[Parts]) -> dict[str, Any]:
@@ -175,11 +167,7 @@ def _places(connection: Connection, light: Sequence[Parts], view: TaskView) -> P
 
 
 def _sizes(
-    connection: Connection,
-    found: dict[int, Parts],
-    places: Places,
-    view: TaskView,
-    max_bytes: int,
+    connection: Connection, found: dict[int, Parts], places: Places, view: TaskView, max_bytes: int
 ) -> dict[int, int]:
     """Return how many bytes each task has at most, with the parts that the view names."""
     sizes = {pk: parts.entry.size for pk, parts in found.items()}
@@ -217,19 +205,27 @@ def _that_fit(sizes: dict[int, int], max_bytes: int) -> list[int]:
     return fit
 
 
-def _read_whole(connection: Connection, unknown: Sequence[Parts]) -> None:
-    if unknown:
-        by_pk = {parts.entry.pk: parts for parts in unknown}
-        _read_snapshots(connection, by_pk, records.SNAPSHOTS, SNAPSHOT_PARTS)
-        _read_records(connection, by_pk, records.RECORDS_SINCE_SNAPSHOT, _pks(unknown))
+_WHOLE = (records.SNAPSHOTS, SNAPSHOT_PARTS, records.RECORDS_SINCE_SNAPSHOT)
+_WITHOUT_ARTIFACTS = (
+    records.SNAPSHOTS_WITHOUT_ARTIFACTS,
+    records.LEAN_PARTS,
+    records.STATUS_RECORDS_SINCE_SNAPSHOT,
+)
 
 
-def _read_lean(connection: Connection, unknown: Sequence[Parts]) -> None:
-    """Read all except the artifacts."""
+def _read(
+    connection: Connection,
+    unknown: Sequence[Parts],
+    stored: Select[Any],
+    columns: Sequence[Column[Any]],
+    since: Select[Any],
+) -> None:
+    """Read the stored snapshots of tasks, and the records after them."""
     if unknown:
         by_pk = {parts.entry.pk: parts for parts in unknown}
-        _read_snapshots(connection, by_pk, records.SNAPSHOTS_WITHOUT_ARTIFACTS, records.LEAN_PARTS)
-        _read_records(connection, by_pk, records.STATUS_RECORDS_SINCE_SNAPSHOT, _pks(unknown))
+        for pk, *read in connection.execute(stored, _pks(unknown)).all():
+            by_pk[pk].start = whole(connection, pk, *zip(columns, read, strict=True))
+        _read_records(connection, by_pk, since, _pks(unknown))
 
 
 def _read_light(connection: Connection, unknown: Sequence[Parts], places: Places) -> None:
@@ -244,13 +240,6 @@ def _read_light(connection: Connection, unknown: Sequence[Parts], places: Places
         _read_records(connection, by_pk, query, {"places": padded(wanted)})
         for parts in unknown:
             parts.records.sort()
-
-
-def _read_snapshots(
-    connection: Connection, by_pk: dict[int, Parts], query: Select[Any], columns: Sequence[Column[Any]]
-) -> None:
-    for pk, *read in connection.execute(query, _pks(by_pk.values())).all():
-        by_pk[pk].start = whole(connection, pk, *zip(columns, read, strict=True))
 
 
 def _read_records(connection: Connection, by_pk: dict[int, Parts], query: Select[Any], names: dict[str, Any]) -> None:

@@ -110,13 +110,16 @@ class Reads(Access):
         return lambda id: self._snapshots.peek(TaskKey(*scope, id))
 
     async def _put_together(self, scope: Scope, found: Sequence[Parts]) -> list[Snapshot]:
-        """Return the tasks of what was read; remember those that were read whole."""
-        seen: list[Snapshot] = []
-        for parts, whole, snapshot in await offload(sum(parts.cost for parts in found), _put_together, found):
+        """Return the tasks of what was read, as far as their views show them. Remember those that were read whole."""
+
+        def put_together() -> list[tuple[Parts, Snapshot, Snapshot]]:
+            return [(parts, whole := parts.whole(), parts.seen(whole)) for parts in found]
+
+        made = await offload(sum(parts.cost for parts in found), put_together)
+        for parts, whole, _ in made:
             if parts.is_whole:
                 self._remember(TaskKey(*scope, parts.entry.position.id), whole)
-            seen.append(snapshot)
-        return seen
+        return [seen for _, _, seen in made]
 
     def _forget(self, key: TaskKey) -> None:
         self._pks.drop(key)
@@ -132,15 +135,8 @@ class Reads(Access):
         view: TaskView = WHOLE,
         max_bytes: int | None = None,
     ) -> Page:
-        recall = self._recall(scope)
-        found = await self._run(Use.READ_SNAPSHOT, page, scope, where, after, limit, view, max_bytes, recall)
-        snapshots = await self._put_together(scope, found.parts)
-        positions = [parts.entry.position for parts in found.parts]
-        tasks = [Listed(position, snapshot) for position, snapshot in zip(positions, snapshots, strict=True)]
-        return Page(tasks, found.total, found.more)
-
-
-def _put_together(found: Sequence[Parts]) -> list[tuple[Parts, Snapshot, Snapshot]]:
-    """Return what was read of each task, with the whole snapshot and the one that the view shows."""
-    wholes = [(parts, parts.whole()) for parts in found]
-    return [(parts, whole, parts.seen(whole)) for parts, whole in wholes]
+        arguments = (scope, where, after, limit, view, max_bytes, self._recall(scope))
+        found, total, more = await self._run(Use.READ_SNAPSHOT, page, *arguments)
+        tasks = await self._put_together(scope, found)
+        listed = [Listed(parts.entry.position, task) for parts, task in zip(found, tasks, strict=True)]
+        return Page(listed, total, more)

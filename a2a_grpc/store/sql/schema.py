@@ -6,16 +6,7 @@ refers to another table by a foreign key: each transaction writes a task's row f
 
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Dialect,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    literal_column,
-)
+from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, MetaData, Table, literal_column
 
 from a2a_grpc.database.columns import Exact, blob_type, digest_type, key_type, text_type
 

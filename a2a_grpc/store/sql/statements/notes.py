@@ -19,16 +19,19 @@ _NOTE: Select[Any] = (
     .where(KEY, task.c.epoch == bindparam("of_epoch"), task.c.ended_us.is_(None))
     .with_for_update()
 )
-_KEY_COLUMNS = (note.c.task, note.c.turn, note.c.name)
-_on_sqlite = sqlite.insert(note).from_select(_COLUMNS, _NOTE)
-_on_postgres = postgresql.insert(note).from_select(_COLUMNS, _NOTE)
-_on_mysql = mysql.insert(note).from_select(_COLUMNS, _NOTE)
+
+
+def _upsert(made: "postgresql.Insert | sqlite.Insert") -> Insert:
+    return made.from_select(_COLUMNS, _NOTE).on_conflict_do_update(
+        index_elements=note.primary_key, set_={"value": made.excluded.value}
+    )
+
+
+_on_mysql = mysql.insert(note)
 PUT: dict[str, Insert] = {
-    "sqlite": _on_sqlite.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_={"value": _on_sqlite.excluded.value}),
-    "postgresql": _on_postgres.on_conflict_do_update(
-        index_elements=_KEY_COLUMNS, set_={"value": _on_postgres.excluded.value}
-    ),
-    "mysql": _on_mysql.on_duplicate_key_update(value=_on_mysql.inserted.value),
+    "sqlite": _upsert(sqlite.insert(note)),
+    "postgresql": _upsert(postgresql.insert(note)),
+    "mysql": _on_mysql.from_select(_COLUMNS, _NOTE).on_duplicate_key_update(value=_on_mysql.inserted.value),
 }
 """Lock the row of a task, and write a note if the claim of the writer is the newest one and the task has not ended.
 
