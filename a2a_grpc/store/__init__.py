@@ -6,7 +6,8 @@ coordination  its part that says which server runs which task
 mailbox       its part that keeps what is left for that server
 notes         its part that keeps named values of tasks
 outbox        a further part, which keeps push configs
-values        what these take and return
+values        what these return
+writes        what these are given to write, and the errors of writes
 pushing       what the outbox takes and returns
 written       the future of a write
 contract      the tests of a store
@@ -24,6 +25,7 @@ command       `a2a-grpc db` in messages
 For any store:
 
 one_server    coordination, mailbox and notes in memory
+local_rows    the rows of tasks in memory, and what a write changes in them
 row           the row of a task in memory
 leases        the replicas of one process
 bindings      idempotency keys in memory
@@ -49,28 +51,30 @@ from a2a_grpc.store.records import Records
 from a2a_grpc.store.values import (
     CORE,
     WHOLE,
-    AlreadyBound,
-    Append,
-    Binding,
-    Create,
     Head,
     Listed,
     ListFilter,
-    Note,
     Page,
-    Pending,
     Position,
-    Push,
-    QueueFull,
     Record,
     Scope,
     Snapshot,
-    StaleAppend,
-    StoreFull,
     StoreLost,
     StoreUnavailable,
     TaskKey,
     TaskView,
+)
+from a2a_grpc.store.writes import (
+    AlreadyBound,
+    Append,
+    Binding,
+    Create,
+    Note,
+    Pending,
+    Push,
+    QueueFull,
+    StaleAppend,
+    StoreFull,
 )
 from a2a_grpc.store.written import Writing, Written, over, refused, when_over, written
 

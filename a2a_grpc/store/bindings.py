@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from itertools import islice
 
-from a2a_grpc.store.values import AlreadyBound, Binding, Scope
+from a2a_grpc.store.values import Scope
+from a2a_grpc.store.writes import AlreadyBound, Binding
 
 
 class Bindings:

@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from a2a_grpc.store.values import Append, Create, StoreUnavailable, TaskKey
+from a2a_grpc.store.values import StoreUnavailable, TaskKey
+from a2a_grpc.store.writes import Append, Create
 from a2a_grpc.store.written import Writing, Written
 
 Queue: TypeAlias = deque[tuple[Create | Append, Writing]]

@@ -1,6 +1,7 @@
 """Notes of tasks in the memory of one process."""
 
-from a2a_grpc.store.values import Note, StoreFull, TaskKey
+from a2a_grpc.store.values import TaskKey
+from a2a_grpc.store.writes import Note, StoreFull
 
 NOTE_BYTES = 512
 """What a note is counted with beyond its value."""

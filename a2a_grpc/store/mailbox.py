@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from a2a_grpc.store.values import Binding, Head, Pending, Scope, TaskKey
+from a2a_grpc.store.values import Head, Scope, TaskKey
+from a2a_grpc.store.writes import Binding, Pending
 
 
 class Mailbox(Protocol):

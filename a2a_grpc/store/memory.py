@@ -13,8 +13,6 @@ from a2a_grpc.store.one_server import OneServer
 from a2a_grpc.store.order import Order, Sorted
 from a2a_grpc.store.values import (
     WHOLE,
-    Append,
-    Create,
     Head,
     Listed,
     ListFilter,
@@ -23,11 +21,10 @@ from a2a_grpc.store.values import (
     Record,
     Scope,
     Snapshot,
-    StaleAppend,
-    StoreFull,
     TaskKey,
     TaskView,
 )
+from a2a_grpc.store.writes import Append, Create, StaleAppend, StoreFull
 from a2a_grpc.store.written import Written, refused, written
 
 EVICTED_TASKS = 500

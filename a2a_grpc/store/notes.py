@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from a2a_grpc.store.values import Note, TaskKey
+from a2a_grpc.store.values import TaskKey
+from a2a_grpc.store.writes import Note
 
 
 class Notes(Protocol):

@@ -3,8 +3,8 @@
 from enum import IntEnum
 from typing import NamedTuple
 
-from a2a_grpc.store.values import Push as Push
 from a2a_grpc.store.values import TaskKey
+from a2a_grpc.store.writes import Push as Push
 
 
 class PushName(NamedTuple):

@@ -3,20 +3,8 @@
 from collections.abc import Collection
 from typing import Protocol
 
-from a2a_grpc.store.values import (
-    WHOLE,
-    Append,
-    Create,
-    Head,
-    ListFilter,
-    Page,
-    Position,
-    Record,
-    Scope,
-    Snapshot,
-    TaskKey,
-    TaskView,
-)
+from a2a_grpc.store.values import WHOLE, Head, ListFilter, Page, Position, Record, Scope, Snapshot, TaskKey, TaskView
+from a2a_grpc.store.writes import Append, Create
 from a2a_grpc.store.written import Written
 
 

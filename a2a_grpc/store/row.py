@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
-from a2a_grpc.store.values import Head, Pending, QueueFull
+from a2a_grpc.store.values import Head
+from a2a_grpc.store.writes import Pending, QueueFull
 from a2a_grpc.wire import TaskState
 
 

@@ -21,7 +21,8 @@ from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.store.sql.upkeep.export import Chosen, exported
 from a2a_grpc.store.sql.upkeep.lines import Export, read_export
 from a2a_grpc.store.sql.upkeep.opened import opened
-from a2a_grpc.store.values import Append, Create, Scope
+from a2a_grpc.store.values import Scope
+from a2a_grpc.store.writes import Append, Create
 from a2a_grpc.wire import SendMessageRequest, TaskPushNotificationConfig
 from tests.cli.terminal import error_of, objects, run, running
 from tests.harness import eventually

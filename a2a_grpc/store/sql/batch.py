@@ -10,8 +10,9 @@ from a2a_grpc.store.sql.keys import digest_of, name_of
 from a2a_grpc.store.sql.plan import Plan
 from a2a_grpc.store.sql.rows import StoredRow, number_of, rows_to_write
 from a2a_grpc.store.sql.statements import records, tasks
-from a2a_grpc.store.values import AlreadyBound, Append, Create, StaleAppend, StoreUnavailable
+from a2a_grpc.store.values import StoreUnavailable
 from a2a_grpc.store.views import Told, tells_status, told_by
+from a2a_grpc.store.writes import AlreadyBound, Append, Create, StaleAppend
 from a2a_grpc.store.written import Writing
 
 NO_STATUS = Told(None, False)

@@ -11,7 +11,8 @@ from a2a_grpc.database.together import TURNS
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.store.sql.batch import Item, commit
 from a2a_grpc.store.sql.keys import Numbers
-from a2a_grpc.store.values import Append, Create, StoreLost, StoreUnavailable
+from a2a_grpc.store.values import StoreLost, StoreUnavailable
+from a2a_grpc.store.writes import Append, Create
 from a2a_grpc.store.written import Writing, Written, refused
 
 logger = logging.getLogger("a2a_grpc.store")

@@ -11,7 +11,8 @@ from a2a_grpc.store.sql.rows import alive_among, row_to_write, rows_to_write_by_
 from a2a_grpc.store.sql.sqlite import goes_together
 from a2a_grpc.store.sql.statements import coordination as statements
 from a2a_grpc.store.sql.statements.tasks import REQUEST_CANCEL, REQUEST_CANCEL_AND_SHOW
-from a2a_grpc.store.values import AlreadyBound, Binding, Head, Pending, Scope, TaskKey
+from a2a_grpc.store.values import Head, Scope, TaskKey
+from a2a_grpc.store.writes import AlreadyBound, Binding, Pending
 
 Bindings = dict[tuple[bytes, str], Binding]
 """Bindings by the digest of their scope and their key."""

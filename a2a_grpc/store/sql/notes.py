@@ -11,7 +11,8 @@ from a2a_grpc.store.sql.keys import Recent, name_of
 from a2a_grpc.store.sql.reads import KNOWN_NUMBERS, Reads
 from a2a_grpc.store.sql.rows import number_of
 from a2a_grpc.store.sql.statements import notes as statements
-from a2a_grpc.store.values import Append, Note, StaleAppend, TaskKey
+from a2a_grpc.store.values import TaskKey
+from a2a_grpc.store.writes import Append, Note, StaleAppend
 
 MAX_TOGETHER, MAX_BYTES = 64, 1 << 20
 """The largest number of notes in one transaction, and of bytes of their values. A single one may be a little larger."""

@@ -19,8 +19,9 @@ from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import StoredRow
 from a2a_grpc.store.sql.sqlite import for_many_rows, goes_together
 from a2a_grpc.store.sql.statements import coordination, notes, records, tasks
-from a2a_grpc.store.values import AlreadyBound, Binding, Create, Pending, Push, Record, Scope
+from a2a_grpc.store.values import Record, Scope
 from a2a_grpc.store.views import core_of, merged_core, told_by
+from a2a_grpc.store.writes import AlreadyBound, Binding, Create, Pending, Push
 
 MAX_ROWS = 64
 """Rows of one statement on SQLite."""

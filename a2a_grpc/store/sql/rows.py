@@ -24,7 +24,8 @@ from a2a_grpc.store.sql.statements.tasks import (
     SEQS_BY_KEY,
     UPDATE_CLAIM,
 )
-from a2a_grpc.store.values import Append, Create, Head, StaleAppend, TaskKey
+from a2a_grpc.store.values import Head, TaskKey
+from a2a_grpc.store.writes import Append, Create, StaleAppend
 
 SNAPSHOT_AT_REST = 32
 """Records since the stored snapshot from which on a task that settles gets a new one."""

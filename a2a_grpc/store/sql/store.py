@@ -22,7 +22,8 @@ from a2a_grpc.store.sql.statements.tasks import (
     ORPHANED,
     WAITING_LONGER,
 )
-from a2a_grpc.store.values import Append, Binding, Create, Head, Pending, Scope, StaleAppend, StoreUnavailable, TaskKey
+from a2a_grpc.store.values import Head, Scope, StoreUnavailable, TaskKey
+from a2a_grpc.store.writes import Append, Binding, Create, Pending, StaleAppend
 from a2a_grpc.store.written import Written, refused
 from a2a_grpc.uncancelled import look_at_error
 
