@@ -80,7 +80,7 @@ test: $(VENV)/.dev ## Run the tests, in their quick forms, in about five minutes
 FULLY := TESTS_FORK=again PROPERTY_EXAMPLES=50 FUZZ_EXAMPLES=100
 # Tests that measure how long good calls take during an attack run alone: nothing else runs at the same time.
 MEASURED = alone and (long or few)
-ALONE = TESTS_ALONE=1 $(BIN)/python -m pytest -m '$(MEASURED)'
+ALONE = TESTS_ALONE=1 TESTS_FORK=again $(BIN)/python -m pytest -m '$(MEASURED)'
 
 test-all: $(VENV)/.dev ## Run all tests, each once: those of `make test` and of `make test-long` at the same time.
 	$(FULLY) $(BIN)/python -m pytest -m 'not ($(MEASURED))' --durations 50 $(IN_PARALLEL)

@@ -127,15 +127,20 @@ class Forks:
         socket.send_fds(self._socket, [_request(command, env)], descriptors)
         return await begun
 
-    async def run_piped(self, command: Sequence[str], env: dict[str, str]) -> Forked:
-        """Begin a program whose outputs are read by the tests. Its input is that of pytest."""
-        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    async def run_piped(
+        self, command: Sequence[str], env: dict[str, str], *, stdin: int = 0, stderr: int | None = None
+    ) -> Forked:
+        """Begin a program whose outputs are read by the tests, except for standard error if a descriptor is given."""
+        out, out_end = os.pipe()
+        err, err_end = (-1, stderr) if stderr is not None else os.pipe()
         try:
-            forked = await self.run(command, env, [0, out_end, err_end])
+            forked = await self.run(command, env, [stdin, out_end, err_end])
         finally:
             os.close(out_end)
-            os.close(err_end)
-        forked.stdout, forked.stderr = await self._reader(out), await self._reader(err)
+            if stderr is None:
+                os.close(err_end)
+        forked.stdout = await self._reader(out)
+        forked.stderr = await self._reader(err) if stderr is None else None
         return forked
 
     async def _reader(self, descriptor: int) -> asyncio.StreamReader:
@@ -269,7 +274,7 @@ def become(command: list[str], env: dict[str, str], descriptors: list[int]) -> N
     os.environ.clear()
     os.environ.update(env)
     random.seed()
-    gc.unfreeze = _nothing  # a server that starts looks at all objects; those that every fork has stay out of it
+    gc.unfreeze = _stay_frozen  # a server that starts looks at all objects, here at those that are its own
     sys.orig_argv = [sys.executable, *command]
     if command[0] == "-m":
         sys.argv = command[1:]
@@ -282,8 +287,12 @@ def become(command: list[str], env: dict[str, str], descriptors: list[int]) -> N
     sys.stderr = stream(2, errors="backslashreplace", line_buffering=True)
 
 
-def _nothing() -> None:
-    """It takes the place of a function of Python."""
+_unfreeze = gc.unfreeze
+
+
+def _stay_frozen() -> None:
+    """Take the place of `gc.unfreeze` for one call."""
+    gc.unfreeze = _unfreeze
 
 
 def stream(number: int, errors: str = "strict", line_buffering: bool = False) -> Any:

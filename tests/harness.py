@@ -260,7 +260,7 @@ class Program:
         return next(str(event["http"]) for event in self.events if event["event"] == "ready")
 
     async def __aenter__(self) -> Self:
-        self.process = await _started(self._command, self._env)
+        self.process = await started(self._command, self._env)
         await self.until("ready")
         return self
 
@@ -286,21 +286,26 @@ class Program:
                 await self.process.communicate()
 
 
-async def _started(command: Sequence[str], env: dict[str, str]) -> asyncio.subprocess.Process | Forked:
-    """Begin a program: a fork of a process that has imported gRPC, or, as tests/forks.py says, a process of its own."""
+async def started(
+    command: Sequence[str], env: dict[str, str], *, stdin: int = 0, stderr: int | None = None
+) -> asyncio.subprocess.Process | Forked:
+    """Begin a program: a fork of a process that has imported gRPC, or, as tests/forks.py says, a process of its own.
+
+    Its standard output is a pipe, as is its standard error if no descriptor is given for it.
+    """
     if command[0] == sys.executable and is_fork(command[1:], env) and can_fork(command[1:], env):
-        return await Forks.open().run_piped(command[1:], env)
+        return await Forks.open().run_piped(command[1:], env, stdin=stdin, stderr=stderr)
     return await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *command, cwd=ROOT, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr or subprocess.PIPE
     )
 
 
 async def run_program(*command: str, timeout_s: float = 60, env: dict[str, str] | None = None) -> tuple[int, str, str]:
     """Runs a Python program of this repository to its end: exit code, standard output, standard error."""
-    process = await _started([sys.executable, *command], {**os.environ, **(env or {})})
+    process = await started([sys.executable, *command], {**os.environ, **(env or {})})
     try:
         out, err = await asyncio.wait_for(process.communicate(), timeout_s)
-    except TimeoutError:
+    except (TimeoutError, asyncio.CancelledError):
         process.kill()
         await process.communicate()
         raise

@@ -22,7 +22,10 @@ from typing import Any, Self
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.forks import ROOT as ROOT
+from tests.forks import Forked
+from tests.harness import run_program, started
+
 LOOPS = [pytest.param((), id="asyncio"), pytest.param(("--uvloop",), id="uvloop", marks=pytest.mark.long)]
 """Options of the event loops with which an attack is repeated."""
 MiB = 1 << 20
@@ -46,7 +49,9 @@ class Process:
         self._command = [sys.executable, *command]
         self._env = {**os.environ, **(env or {})}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
-        self.process: asyncio.subprocess.Process
+        self._input = -1
+        """The end of the pipe that is the standard input of the process; -1 once it is closed."""
+        self.process: asyncio.subprocess.Process | Forked
         self.ready: dict[str, Any]
         """The event `ready`."""
 
@@ -59,14 +64,11 @@ class Process:
         return self.process.returncode is None
 
     async def __aenter__(self) -> Self:
-        self.process = await asyncio.create_subprocess_exec(
-            *self._command,
-            cwd=ROOT,
-            env=self._env,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._log,
-        )
+        theirs, self._input = os.pipe()
+        try:
+            self.process = await started(self._command, self._env, stdin=theirs, stderr=self._log.fileno())
+        finally:
+            os.close(theirs)
         try:
             self.ready = await self.until("ready")
         except BaseException:
@@ -77,6 +79,7 @@ class Process:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end_input()
         if self.is_alive:
             with suppress(ProcessLookupError):
                 self.process.terminate()
@@ -87,6 +90,12 @@ class Process:
                     self.process.send_signal(signal.SIGKILL)
                 await self.process.communicate()
         self._log.close()
+
+    def end_input(self) -> None:
+        """Close the standard input of the process."""
+        if self._input != -1:
+            os.close(self._input)
+            self._input = -1
 
     async def until(self, event: str) -> dict[str, Any]:
         """Return the next event of this name. Raises AssertionError if the process ends before."""
@@ -141,8 +150,7 @@ class GoodClient(Process):
 
     async def stop(self) -> dict[str, Any]:
         """End it. Return what it saw: calls, errors (text to count), p50_ms, p99_ms, worst_ms."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.end_input()
         return await self.until("seen")
 
 
@@ -226,17 +234,9 @@ async def attack(name: str, target: Target | str, *, connections: int, seconds: 
 
 async def run(*command: str, timeout_s: float = 120.0) -> str:
     """Run a Python program of this repository to its end. Return its standard output; AssertionError if it fails."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), timeout_s)
-    except (TimeoutError, asyncio.CancelledError):
-        process.kill()
-        await process.communicate()
-        raise
-    assert process.returncode == 0, err.decode()
-    return out.decode()
+    code, out, err = await run_program(*command, timeout_s=timeout_s)
+    assert code == 0, err
+    return out
 
 
 def _family(pid: int) -> list[int]:
