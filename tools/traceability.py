@@ -24,7 +24,7 @@ START = """\
 This page lists the requirements of the A2A specification, the guarantees of this package, and the mistakes that it must
 not repeat, each with the tests that cover it. A test names its requirements in a mark:
 
-<!-- not run: a part of a test file -->
+<!-- played by: tests/docs/test_traceability.py -->
 ```python
 @covers("CANC-8", "G8", "P5")
 async def test_every_stream_gets_the_canceled_event() -> None: ...

@@ -80,7 +80,7 @@ async def certificates(settings: ListenSettings) -> str:
     ends = {path: _end_of(Path(path)) for path in (settings.tls_cert, settings.tls_client_ca) if path}
     said = "; ".join(f"{path} is valid until {end:%Y-%m-%d %H:%M} UTC" for path, end in ends.items() if end is not None)
     if not said:
-        raise Weak('the files fit each other; their ends are shown with cryptography: pip install "a2a-grpc[mtls]"')
+        raise Weak('the files fit each other; their ends are shown with cryptography: pip install "a2a-grpc[auth]"')
     now = datetime.now(UTC)
     for path, end in ends.items():
         if end is not None and end <= now:

@@ -36,10 +36,12 @@ WORKING, INPUT_REQUIRED = TaskState.TASK_STATE_WORKING, TaskState.TASK_STATE_INP
 COMPLETED, CANCELED = TaskState.TASK_STATE_COMPLETED, TaskState.TASK_STATE_CANCELED
 
 
-def documented(framework: str) -> str:
-    """The program of the section of docs/adapters.md whose comment says that it needs the framework."""
-    [example] = [block for block in blocks(ROOT / "docs" / "adapters.md") if f"needs {framework};" in block.how]
-    return example.text
+def documented(framework: str, page: str = "docs/adapters.md") -> list[str]:
+    """Return the blocks of a page that the test of a framework plays. The first one is a program."""
+    how = f"played by: tests/adapters/test_{framework}.py"
+    found = [block.text for block in blocks(ROOT / page) if block.how == how]
+    assert found, f"{page} has no block that is {how}"
+    return found
 
 
 @dataclass(frozen=True, slots=True)

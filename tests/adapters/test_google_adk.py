@@ -1,4 +1,4 @@
-"""Agents of Google ADK run as agents, in an environment of their own."""
+"""Agents of Google ADK run as agents, in an environment of their own; docs/adapters.md shows one."""
 
 import json
 from pathlib import Path
@@ -18,6 +18,7 @@ import logging
 
 from a2a_grpc import Server, ServerSettings, TaskArtifactUpdateEvent, connect, text_of
 from booking import agent
+from remote import tools
 
 
 async def main() -> None:
@@ -29,6 +30,7 @@ async def main() -> None:
         async with client.stream("yes", task_id=task.id) as events:
             pieces = [text_of(event.artifact) async for event in events if isinstance(event, TaskArtifactUpdateEvent)]
         print(*pieces, sep="|")
+        print(*(tool.name for tool in tools))
 
 
 asyncio.run(main())
@@ -36,13 +38,16 @@ asyncio.run(main())
 
 
 async def test_the_agent_of_the_page_asks_before_it_calls_a_tool_then_streams_its_answer(tmp_path: Path) -> None:
-    (tmp_path / "booking.py").write_text(documented("google-adk"))
+    program, remote = documented("google_adk")
+    (tmp_path / "booking.py").write_text(program)
+    (tmp_path / "remote.py").write_text(remote)
     (tmp_path / "caller.py").write_text(CALLER)
     printed = await run(python_of(ADK.environment), "-W", "ignore", str(tmp_path / "caller.py"))
     assert printed.splitlines() == [
         """May the agent call the tool 'book' with {"city": "Rome"}?""",
         "Answer yes or no.",
         "Booked |in |Rome.|",
+        "weather",
     ]
 
 

@@ -1,4 +1,7 @@
-"""A compiled graph of LangGraph runs as an agent, in an environment of its own."""
+"""A compiled graph of LangGraph runs as an agent, in an environment of its own.
+
+README.md and docs/adapters.md have blocks that are played here.
+"""
 
 import json
 from pathlib import Path
@@ -15,29 +18,54 @@ LANGGRAPH = Peer("langgraph_peer.py", framework("langgraph", "langgraph-checkpoi
 CALLER = """
 import asyncio
 
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
 from a2a_grpc import Server, ServerSettings, TaskArtifactUpdateEvent, connect, text_of
-from travel import agent
+from travel import AIMessage, agent, agent_of, graph, model
+
+HERE = Path(__file__).parent
+os.chdir(HERE)
 
 
-async def main() -> None:
-    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+async def travel(agent) -> None:
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="127.0.0.1:0")
     async with Server(agent, settings) as server, connect(server.grpc_address) as client:
         task = await client.send("a trip to Rome")
         print(text_of(task.status.message))
         async with client.stream("Friday", task_id=task.id) as events:
             pieces = [text_of(event.artifact) async for event in events if isinstance(event, TaskArtifactUpdateEvent)]
         print(*pieces, sep="|")
+        names = {}
+        remote = (HERE / "remote.py").read_text().replace("https://library.example", server.http_url)
+        await asyncio.to_thread(exec, remote, names)
+        print(*(tool.name for tool in names["tools"]))
 
 
-asyncio.run(main())
+asyncio.run(travel(agent))
+model.messages = iter([AIMessage("Take the night train.")])
+names = {"asynccontextmanager": asynccontextmanager, "AsyncSqliteSaver": AsyncSqliteSaver, "agent_of": agent_of,
+         "builder": graph.builder}
+exec((HERE / "durable.py").read_text(), names)
+asyncio.run(travel(names["agent"]))
 """
 
 
 async def test_the_graph_of_the_page_asks_its_user_then_streams_its_plan(tmp_path: Path) -> None:
-    (tmp_path / "travel.py").write_text(documented("langgraph"))
-    (tmp_path / "caller.py").write_text(CALLER)
-    printed = await run(python_of(LANGGRAPH.environment), str(tmp_path / "caller.py"))
-    assert printed.splitlines() == ["Which date?", "Take| |the| |night| |train.|"]
+    program, durable, remote = documented("langgraph")
+    [readme] = documented("langgraph", "README.md")
+    files = {"travel.py": program, "durable.py": durable, "remote.py": remote, "caller.py": CALLER}
+    files["readme.py"] = f"from travel import graph\n\n{readme}"
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    python = python_of(LANGGRAPH.environment)
+    printed = await run(python, str(tmp_path / "caller.py"))
+    assert printed.splitlines() == ["Which date?", "Take| |the| |night| |train.|", "Travel weather"] * 2
+    options = ("--check", "--listen=127.0.0.1:0", "--http-listen=off", "--store=memory:")
+    printed = await run(python, "-m", "a2a_grpc", "serve", str(tmp_path / "readme.py"), *options)
+    assert "Travel" in printed
 
 
 async def test_the_conversation_is_played_with_a_graph(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Agents of the OpenAI Agents SDK, in an environment of its own with the lowest version."""
+"""Agents of the OpenAI Agents SDK, in an environment of its own with the lowest version; docs/adapters.md shows one."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,8 @@ async def test_an_agent_streams_asks_stops_and_goes_on_after_a_crash(tmp_path: P
 
 
 async def test_the_agent_of_the_page_asks_for_a_date_and_an_approval_then_streams(tmp_path: Path) -> None:
-    (tmp_path / "booking.py").write_text(documented("openai-agents"))
+    [program] = documented("openai_agents")
+    (tmp_path / "booking.py").write_text(program)
     (tmp_path / "caller.py").write_text(CALLER)
     printed = await run(python_of(PEER.environment), str(tmp_path / "caller.py"))
     assert printed.splitlines() == [

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import trustme
 import yaml
 
 from a2a_grpc import connect
@@ -21,6 +20,8 @@ from a2a_grpc.client import bearer
 from tests.composed import Service
 from tests.deploy.dockerfile import command, instructions, texts, variables
 from tests.deploy.proxies import DEPLOY
+from tests.docs.pages import blocks
+from tests.docs.shell import Shell
 from tests.harness import ROOT, eventually, run_program
 from tests.ports import free_address
 from tests.rolling import numbers_of
@@ -132,61 +133,66 @@ def test_every_service_of_ours_has_a_read_only_root_and_time_to_drain() -> None:
 
 @pytest.mark.long
 async def test_the_services_run_and_an_agent_that_is_stopped_loses_no_event(tmp_path: Path, postgres_url: str) -> None:
-    front = free_address()
-    secrets = tmp_path / "secrets"
-    secrets.mkdir()
-    await make_secrets(secrets)
-    whole = composed({"POSTGRES_PASSWORD": "secret", "PUBLIC_ADDRESS": front})
-    assert {Path(each["file"]).name for each in whole["secrets"].values()} == {it.name for it in secrets.iterdir()} - {
-        "user.key"
-    }
-    shutil.copy(ROOT / texts("ARG")[0].partition("=")[2], tmp_path / "agent.py")
-
-    def service(name: str) -> Service:
-        own = free_address()
-        found = whole["services"][name]
-        places = dict.fromkeys(("0.0.0.0:8000", "127.0.0.1:8000", "sentinel:8000"), front)
-        places |= {"127.0.0.1:50051": own, "0.0.0.0:8500": free_address(), "/run/secrets": str(secrets)}
-        places["postgresql://tasks:secret@postgres:5432/tasks"] = postgres_url
-        image = {"command": command("CMD"), "environment": {"A2A_GRPC_AGENT": own}}
-        settings = image["environment"] | found["environment"]
-        run = [*command("ENTRYPOINT"), *found.get("command", image["command"])]
-        check = {"test": ["CMD", *command("HEALTHCHECK")]}
-        return Service({"command": run, "environment": settings, "healthcheck": check}, places, tmp_path)
-
-    code = await (migrate := await service("migrate").run(["a2a-grpc", "db", "upgrade"])).wait()
-    assert code == 0, await migrate.communicate()
-    await migrate.communicate()
-    running = [
-        service("sentinel"),
-        *(service("agent") for _ in range(whole["services"]["agent"]["deploy"]["replicas"])),
-    ]
+    address = free_address()
+    front = f"localhost:{address.rpartition(':')[2]}"  # a name in the certificate
+    shell = Shell(tmp_path)
     try:
-        for each in running:
-            await each.up()
-        address = whole["services"]["agent"]["environment"]["A2A_GRPC_ADDRESS"]
-        user = bearer(secrets / "user.key")
-        ca_cert = str(secrets / "ca.crt")
-        async with connect(address, sentinel=f"grpcs://{front}", ca_cert=ca_cert, credentials=user) as client:
-            events = asyncio.create_task(numbers_of(client.stream({"to": 20, "step_seconds": 0.05})))
-            await asyncio.sleep(0.3)
-            await running[1].down()
-            assert await events == list(range(1, 21))
+        files, call = documented()
+        said = shell.run(files)
+        assert shell.failed == [], said
+        values = dict(line.split("=", 1) for line in (tmp_path / "deploy" / ".env").read_text().splitlines())
+        whole = composed(values | {"PUBLIC_ADDRESS": front})
+        secrets = tmp_path / "deploy" / "secrets"
+        assert {Path(each["file"]).name for each in whole["secrets"].values()} == {it.name for it in secrets.iterdir()}
+        shutil.copy(ROOT / texts("ARG")[0].partition("=")[2], tmp_path / "agent.py")
+
+        def service(name: str) -> Service:
+            own = free_address()
+            found = whole["services"][name]
+            places = {"0.0.0.0:8000": address, "127.0.0.1:8000": address, "sentinel:8000": front}
+            places |= {"127.0.0.1:50051": own, "0.0.0.0:8500": free_address(), "/run/secrets": str(secrets)}
+            places[f"postgresql://tasks:{values['POSTGRES_PASSWORD']}@postgres:5432/tasks"] = postgres_url
+            image = {"command": command("CMD"), "environment": {"A2A_GRPC_AGENT": own}}
+            settings = image["environment"] | found["environment"]
+            run = [*command("ENTRYPOINT"), *found.get("command", image["command"])]
+            check = {"test": ["CMD", *command("HEALTHCHECK")]}
+            return Service({"command": run, "environment": settings, "healthcheck": check}, places, tmp_path)
+
+        code = await (migrate := await service("migrate").run(["a2a-grpc", "db", "upgrade"])).wait()
+        assert code == 0, await migrate.communicate()
+        await migrate.communicate()
+        running = [
+            service("sentinel"),
+            *(service("agent") for _ in range(whole["services"]["agent"]["deploy"]["replicas"])),
+        ]
+        try:
+            for each in running:
+                await each.up()
+            called = await asyncio.to_thread(shell.run, call.replace("localhost:8000", front))
+            assert "COMPLETED" in called, called
+            name = whole["services"]["agent"]["environment"]["A2A_GRPC_ADDRESS"]
+            user = bearer(tmp_path / "ada.key")
+            ca_cert = str(secrets / "ca.crt")
+            async with connect(name, sentinel=f"grpcs://{front}", ca_cert=ca_cert, credentials=user) as client:
+                events = asyncio.create_task(numbers_of(client.stream({"to": 20, "step_seconds": 0.05})))
+                await asyncio.sleep(0.3)
+                await running[1].down()
+                assert await events == list(range(1, 21))
+        finally:
+            for each in reversed(running):
+                if hasattr(each, "process") and each.process.returncode is None:
+                    await each.down()
+        assert [each.process.returncode for each in running] == [0, 0, 0]
     finally:
-        for each in reversed(running):
-            if hasattr(each, "process") and each.process.returncode is None:
-                await each.down()
-    assert [each.process.returncode for each in running] == [0, 0, 0]
+        shell.close()
 
 
-async def make_secrets(folder: Path) -> None:
-    """Write the files that docs/deploy.md makes for the services."""
-    ca = trustme.CA()
-    certificate = ca.issue_cert("sentinel", "127.0.0.1", "localhost")
-    ca.cert_pem.write_to_path(folder / "ca.crt")
-    certificate.private_key_pem.write_to_path(folder / "tls.key")
-    certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
-    for name in ("agent", "user"):
-        code, key, err = await run_program("-m", "a2a_grpc", "keys", "new", name, f"--file={folder / 'keys.toml'}")
-        assert code == 0, err
-        (folder / f"{name}.key").write_text(key)
+def documented() -> tuple[str, str]:
+    """Return the commands of docs/deploy.md that make the files of the services, and the one that calls the agent."""
+    how = f"played by: tests/deploy/{Path(__file__).name}"
+    [block] = [block for block in blocks(ROOT / "docs" / "deploy.md") if block.how == how]
+    files, started, call = re.split(r"(^docker compose -f deploy/compose.yaml up .*\n)", block.text, flags=re.MULTILINE)
+    assert started
+    if os.geteuid() != 0:
+        files = re.sub(r"^chown .*\n", "", files, flags=re.MULTILINE)
+    return files, call

@@ -9,12 +9,16 @@ Each block of code is one of these. The comment stands on the line before the bl
   as a program, which has to end with 0. `<!-- run with: PATH -->`: run beside a copy of a file of this repository.
   `<!-- test: NAME -->`: saved, and run by pytest.
 - `python` after `<!-- handler -->`: skills of an agent that the page does not declare again; served.
-  `<!-- client -->`: calls of a `client` that the page does not open again; run.
+  `<!-- client -->`: calls of a `client` that the page does not open again; run. `<!-- in a handler: CODE -->`: lines of
+  a handler, run after this code, which gives their names a value. `<!-- call of serve -->`: the end of a program; run.
 - a block without a language, after `<!-- prints -->`: what the Python block before it has printed, or the server of the
   block before it, until it was ready. After `<!-- drawing -->` it is a drawing, after
   `<!-- haproxy -->` and `<!-- nginx -->` a configuration that the tests of attacks use.
 - `py` in the reference: a signature, which `docs/reference.py` makes from the source.
 - any other language: has to be valid, see `_checked`. After `<!-- file: NAME -->` it is saved, too.
+- `<!-- parsed: REASON -->` before `sh` or `console`: nothing is typed, but what the commands name exists, see
+  `tests/docs/parsed.py`. `<!-- log line -->`: the package can log this. `tests/docs/test_parsed.py` checks both.
+- `<!-- played by: TEST -->` before any block: this test takes the block from the page, and runs it.
 - `<!-- not run: REASON -->` before any block: only its syntax is checked.
 
 Anything else is an error, so no block is left out by mistake. `servers/` and `clients/` of the repository are in the
@@ -74,6 +78,30 @@ async def main() -> None:
 
 asyncio.run(main())
 """
+SERVED = """
+@agent.skill()
+async def work(turn: Turn) -> str:
+    \"""Do the work.\"""
+    return "done"
+
+"""
+PART = """
+from a2a_grpc.testing import assert_state, running
+
+@agent.skill()
+async def work(turn: Turn) -> str:
+    \"""Do the work.\"""
+{}
+    return "done"
+
+async def main() -> None:
+    async with running(agent) as client:
+        assert_state(await client.send("go"), "COMPLETED", "done")
+
+asyncio.run(main())
+"""
+ELSEWHERE = ("parsed", "log line", "played by")
+"""What says that a block is checked by other tests than that of its page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +174,8 @@ class Player:
         match block.kind, block.verb:
             case _, "not run":
                 yield from _checked(block.kind, text) if block.name else ["the comment has to give the reason"]
+            case _, verb if verb in ELSEWHERE:
+                pass
             case _, "file":
                 self._save(block.name, text)
                 yield from _checked(block.kind, text)
@@ -158,6 +188,13 @@ class Player:
             case "python", "run with":
                 shutil.copy(ROOT / block.name, self._folder)
                 yield from self._run(self._save("program.py", text))
+            case "python", "in a handler":
+                lines = textwrap.indent(f"{block.name}\n{text}", " " * 4)
+                yield from self._run(self._save("program.py", AGENT + PART.format(lines)))
+            case "python", "call of serve":
+                address = self._variables["A2A_GRPC_LISTEN"]
+                program = AGENT + SERVED + text.replace("0.0.0.0:50051", address)
+                yield from self._start(address, self._save("program.py", program))
             case "python", "client":
                 whole = self._free(CLIENT).format(textwrap.indent(text, " " * 8))
                 yield from self._run(self._save("program.py", whole))
@@ -197,8 +234,7 @@ class Player:
         lines = text.replace("\\\n", " ").strip().splitlines()
         if not any(line.startswith(("a2a-grpc serve ", "a2a-grpc sentinel")) for line in lines):
             printed = self._shell.run(text)
-            if self._shell.exit_code:
-                yield f"ended with {self._shell.exit_code}: {printed}"
+            yield from (f"{failed} in: {printed}" for failed in self._shell.failed)
             return
         for line in lines:  # each in a terminal of its own
             if line.startswith("a2a-grpc serve "):
@@ -226,12 +262,16 @@ class Player:
         arguments = shlex.split(command)[1:]
         listen = next((value for flag, value in pairwise(arguments) if flag == "--listen"), "")
         key = listen or self._variables["A2A_GRPC_LISTEN"]
-        if (before := self._servers.pop(key, None)) is not None:
-            self._stop(before)
         if listen and "--http-listen" not in arguments:
             arguments += ["--http-listen", "off"]
+        yield from self._start(key, "-m", "a2a_grpc", *arguments)
+
+    def _start(self, key: str, *arguments: str) -> Iterator[str]:
+        """Start a server in the place of the one that has this key, and wait until it is ready."""
+        if (before := self._servers.pop(key, None)) is not None:
+            self._stop(before)
         server = subprocess.Popen(
-            [sys.executable, "-m", "a2a_grpc", *arguments],
+            [sys.executable, *arguments],
             cwd=self._folder,
             env={**os.environ, **self._variables},
             stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.harness import ROOT
@@ -12,26 +13,34 @@ from tests.harness import ROOT
 class Shell:
     """A shell that runs one command after another. Its variables last from command to command."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, *, before: Sequence[str] = (), **variables: str) -> None:
+        """Start the shell in a folder. `before` is a command that runs the shell, such as `unshare`."""
         path = os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / "bin"), os.environ["PATH"]])
         self._process = subprocess.Popen(
-            ["bash"], cwd=folder, env={**os.environ, "PATH": path, **variables}, text=True,
+            [*before, "bash"], cwd=folder, env={**os.environ, "PATH": path, **variables}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.exit_code = 0
         """Of the last command."""
+        self.failed: list[str] = []
+        """Commands of the last text that failed, each with its exit code."""
 
     def run(self, command: str) -> str:
-        """Run a command. Return what it prints on standard output and standard error."""
+        """Run a command, or several. Return what it prints on standard output and standard error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        typed = (
-            f"(exit {self.exit_code})\n{command}\ncode=$?; echo; echo --ended-- $code\n"  # `$?` is the last command's
-        )
+        trap = """trap 'echo "--failed-- $BASH_COMMAND: exit code $?"' ERR"""
+        given = f"( exit {self.exit_code} )"  # `$?` is the last command's
+        typed = f"{trap}\n{given}\n{command}\ncode=$?; trap - ERR; echo; echo --ended-- $code\n"
         self._process.stdin.write(typed)
         self._process.stdin.flush()
         lines = []
+        self.failed = []
         for line in self._process.stdout:
+            if line.startswith("--failed-- "):
+                if not line.startswith(f"--failed-- {given}:"):
+                    self.failed.append(line.removeprefix("--failed-- ").rstrip("\n"))
+                continue
             if line.startswith("--ended-- "):
                 self.exit_code = int(line.split()[1])
                 break

@@ -14,9 +14,10 @@ from tools.anchors import headings, slugs
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
+PLAYED = ("run", "run with", "serve", "call of serve", "handler", "in a handler", "client", "test")
 HOW = {
-    "": ("prints", "drawing", "not run", "file", "haproxy", "nginx"),
-    "python": ("run", "run with", "serve", "file", "handler", "client", "test", "not run"),
+    "": ("prints", "drawing", "not run", "file", "haproxy", "nginx", "log line", "played by"),
+    "python": (*PLAYED, "file", "not run", "played by"),
 }
 """What a comment before a block has to say, by the language of the block."""
 SITE = sorted(path.name for path in (ROOT / "docs").glob("*.md"))

@@ -1,10 +1,12 @@
 """The requirements, and the page that lists their tests: each one is covered, or says why it is not."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
 from tests.covers import NOT_COVERED, REQUIREMENTS, covered_by, covers
+from tests.docs.pages import blocks
 from tests.harness import ROOT
 from tools.traceability import marked_tests, marks_of
 
@@ -19,6 +21,11 @@ def test_every_requirement_has_a_test_or_a_reason_and_never_both() -> None:
 def test_an_id_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no requirement SEND-99, G13 in docs/requirements\.toml"):
         covers("SEND-2", "SEND-99", "G13")
+
+
+def test_the_example_of_traceability_md_names_requirements_that_exist() -> None:
+    [block] = [each for each in blocks(ROOT / "docs" / "traceability.md") if each.name.endswith(Path(__file__).name)]
+    exec(block.text, {"covers": covers})
 
 
 def test_marks_are_read_wherever_they_stand() -> None:

@@ -1,4 +1,4 @@
-"""The compose file of servers/attached: its programs run, with the settings that the file gives them."""
+"""The compose file of servers/attached: its programs run, with the settings that it gives, as docs/sentinel.md says."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +10,18 @@ import yaml
 
 from tests.composed import Service
 from tests.covers import covers
+from tests.docs.pages import blocks
 from tests.harness import ROOT, run_program
 from tests.ports import free_address
 
 FOLDER = ROOT / "servers" / "attached"
+
+
+def documented() -> str:
+    """Return the commands of docs/sentinel.md that start the services, call the agent, and stop them."""
+    how = f"played by: tests/sentinel/{Path(__file__).name}"
+    [block] = [block for block in blocks(ROOT / "docs" / "sentinel.md") if block.how == how]
+    return block.text
 
 
 @pytest.fixture
@@ -47,8 +55,13 @@ async def up(services: dict[str, Any], folder: Path) -> AsyncIterator[tuple[str,
 async def test_the_services_become_healthy_serve_a_client_and_stop(services: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "cancellable.py").write_bytes((ROOT / "servers/cancellable.py").read_bytes())
     async with up(services, tmp_path) as (front, sentinel, agent):
-        options = ("--agent", services["agent"]["environment"]["A2A_GRPC_ADDRESS"], "--step-seconds=0.25")
-        code, out, err = await run_program("clients/cancellable.py", *options, env={"A2A_GRPC_SENTINEL": front})
+        [up_again, call, down] = documented().splitlines()
+        compose = f"docker compose -f {(FOLDER / 'compose.yaml').relative_to(ROOT)} "
+        assert [line.startswith(compose) for line in (up_again, down)] == [True, True]
+        sentinel_of, _, command = call.partition(" python ")
+        assert sentinel_of == "A2A_GRPC_SENTINEL=localhost:8000"
+        options = (*command.split(), "--step-seconds=0.25")
+        code, out, err = await run_program(*options, env={"A2A_GRPC_SENTINEL": front})
         assert (code, out.splitlines()[-1]) == (0, "[STATUS] CANCELED"), err
         await agent.down()
         await sentinel.down()

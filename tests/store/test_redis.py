@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import grpc.aio
 import pytest
 from redis.asyncio import Redis as Connection
 
+from a2a_grpc import Server, ServerSettings, connect
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.server.loaded import make_server
@@ -30,7 +33,8 @@ from a2a_grpc.store.contract.given import (
 )
 from a2a_grpc.wire import ROLE_USER, A2AServiceStub, GetTaskRequest, Task
 from tests.databases import Redis
-from tests.harness import V1, eventually, load_program, scripted, scripted_agent, stop_listening
+from tests.docs.pages import blocks
+from tests.harness import ROOT, V1, eventually, load_program, scripted, scripted_agent, stop_listening
 
 RedisStore: Any = load_program("servers/redis_store.py").RedisStore
 
@@ -240,6 +244,20 @@ async def test_2500_ended_tasks_go_in_pages_and_no_other(redis_url: str) -> None
         pages = [await store.purge(ended_age_s=0.0, keep=10_000, limit=1000) for _ in range(4)]
         assert pages == [1000, 1000, 500, 0]
         assert (await store.list(KEY.scope, ListFilter(), None, 1)).total == 5
+
+
+async def test_the_lines_of_the_page_make_a_server_with_this_store(redis_url: str) -> None:
+    how = f"played by: tests/store/{Path(__file__).name}"
+    [block] = [block for block in blocks(ROOT / "docs" / "custom-store.md") if block.how == how]
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+    names: dict[str, Any] = {"agent": scripted_agent(), "Server": partial(Server, settings=settings)}
+    exec(block.text.replace("redis://127.0.0.1:6379/0", redis_url), names)
+    async with names["server"] as server, connect(server.grpc_address) as client:
+        task = await client.send({"script": []})
+        assert isinstance(task, Task)
+        assert (await client.get(task.id)).status.state == COMPLETED
+    async with Connection.from_url(redis_url) as redis:
+        assert await redis.keys(f"a2a:*{task.id}*")
 
 
 async def test_servers_share_their_tasks_through_redis(redis_url: str) -> None:
