@@ -36,6 +36,7 @@ The modules by floor. A module imports from its own package and lower floors. A 
        database     databases by their URLs: connections, transactions, failures, clocks
        piecewise    parsing and joining large messages in steps
        harmless     text of other programs for terminals and logs
+       bounded      content of other programs, read and inflated within a bound
     0  wire         the message classes. Only this module imports generated code
        protocol     metadata keys, versions, extensions
        errors       the errors of the protocol

@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from tests.attacks.calls import CALLS
 from tests.attacks.floods import ATTACKS
 from tests.attacks.rig import Target, attack, attacked
 
@@ -21,7 +22,9 @@ SERVERS = {"bare": Target.bare, "ours": Target.ours}
 
 async def figures(server: str, name: str, connections: int, seconds: float) -> str:
     async with SERVERS[server]() as target:
-        harm = await attacked(target, attack(name, target, connections=connections, seconds=seconds))
+        program = "calls" if name in CALLS else "floods"
+        going = attack(name, target, connections=connections, seconds=seconds, program=program)
+        harm = await attacked(target, going)
     if not harm.is_alive:
         return "the process ended"
     errors = f"{sum(harm.errors.values())} errors of {harm.calls}" if harm.errors else "no error"
@@ -32,7 +35,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", default="1,40", help="numbers of connections (default: 1,40)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each attack (default: 5)")
-    parser.add_argument("--only", default=",".join(ATTACKS), help="attacks, by name (default: all)")
+    parser.add_argument("--only", default=",".join((*ATTACKS, *CALLS)), help="attacks, by name (default: all)")
     parser.add_argument("--servers", default="bare,ours", help="bare, ours, or both (default: both)")
     asked = parser.parse_args()
     servers = asked.servers.split(",")

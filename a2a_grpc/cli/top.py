@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from a2a_grpc.bounded import TooLarge, read_within
 from a2a_grpc.cli.exits import exit_code_of, say_error
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.readings import Reading, shown
 from a2a_grpc.cli.screen import Screen
-from a2a_grpc.client.bounded import TooLarge, read_within
 from a2a_grpc.client.endpoint import is_http
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.trust import trusting

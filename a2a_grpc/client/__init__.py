@@ -71,7 +71,6 @@ fetch          cards over HTTP
 unfetched      why a card cannot be fetched
 fresh          how long an HTTP response stays fresh
 page           one HTTP page within bounds
-bounded        reading and inflating content within a bound
 trust          TLS contexts for all that is not gRPC
 lenient        cards with mistakes
 extended       the card for a known caller

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from a2a_grpc.client.bounded import TooLarge, read_within
+from a2a_grpc.bounded import TooLarge, read_within
 from a2a_grpc.client.credentials import Credentials, sendable
 from a2a_grpc.client.errors import CredentialsUnavailableError
 from a2a_grpc.client.tokens import RenewedBearer, Token, token_of

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
 from a2a_grpc.address import is_loopback
-from a2a_grpc.client.bounded import TooLarge, read_within
+from a2a_grpc.bounded import TooLarge, read_within
 from a2a_grpc.client.errors import CredentialsUnavailableError
 from a2a_grpc.client.target import shown
 from a2a_grpc.client.tokens import Token, token_of

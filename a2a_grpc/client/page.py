@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from a2a_grpc.client.bounded import Broken, TooLarge, inflated, read_within
+from a2a_grpc.bounded import Broken, TooLarge, inflated, read_within
 from a2a_grpc.client.errors import AgentCardError, UnreachableError
 from a2a_grpc.client.target import shown
 

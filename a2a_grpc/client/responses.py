@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
-from a2a_grpc.client.bounded import Broken, TooLarge, inflated
+from a2a_grpc.bounded import Broken, TooLarge, inflated
 from a2a_grpc.client.errors import ResponseTooLargeError
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.counting import Counter, Malformed, TooMany

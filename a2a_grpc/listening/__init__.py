@@ -13,6 +13,7 @@ Floods of frames:
 
 guard        ending connections that flood a port
 debt         the bytes that a connection sent without a reason
+intake       which connections have to wait
 connections  the connections of a port in the kernel
 counters     gRPC's counters of calls
 usage        how busy this process is

@@ -58,7 +58,7 @@ class Connection:
         if info[0] == TCP_CLOSE:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self.sent, self.received = struct.unpack_from("QQ", info, TCP_INFO_BYTES - 16)
-        self.is_held = may_be_held and _is_held(connected)
+        self.is_held = (may_be_held or self.is_held) and _is_held(connected)
 
     @property
     def unread(self) -> int:
@@ -73,10 +73,12 @@ class Connection:
     def hold(self) -> None:
         """Let no more bytes of the client pass until `let_in`."""
         _hold(self._socket, True)
+        self.is_held = True
 
     def let_in(self) -> None:
         """Let the bytes of the client pass from now on."""
         _hold(self._socket, False)
+        self.is_held = False
 
     def widen(self, size: int) -> None:
         """Let this many bytes of the client wait in the kernel."""

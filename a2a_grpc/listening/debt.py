@@ -37,6 +37,11 @@ END_BYTES = 1024
 """Bytes that gRPC may write for its status when a call ends without a message."""
 
 
+LEAVING, LEAVING_RATE = 50, 10.0
+"""If so many connections begin a call and leave without a request, and more than the rate a second follow, this is an
+attack. Each costs a millisecond, and gRPC itself ends those that send empty frames."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
     """The sizes of data that gRPC accepts for calls before this process knows the calls."""
@@ -80,6 +85,7 @@ class Debt:
         "_sent",
         "_silent_since",
         "charges",
+        "is_unclear",
         "size",
     )
 
@@ -88,6 +94,8 @@ class Debt:
         """The number of bytes without a reason. It is below zero if the connection has saved credit."""
         self.charges = 0.0
         """The bytes among them that were charged for calls that were reset, or for metadata over the limit."""
+        self.is_unclear = False
+        """True if only the counters of gRPC can tell whether the connection is a flood, and they were not read."""
         self._at = now
         self._received = self._sent = self._explained = self._charged = self._begun = self._resets = 0
         self._silent_since = math.inf
@@ -95,6 +103,7 @@ class Debt:
 
     def look(self, now: float, connection: Connection, account: Account) -> None:
         """Add the bytes that have come since the last look."""
+        self.is_unclear = False
         is_late = now - self._at > LATE_S
         unexplained = (
             (connection.received - self._received)
@@ -120,10 +129,19 @@ class Debt:
         return self._silent_since < math.inf
 
     def is_flood(
-        self, connection: Connection, account: Account, counted: Channelz, allowance: Allowance, *, is_attacked: bool
+        self,
+        connection: Connection,
+        account: Account,
+        counted: Channelz | None,
+        allowance: Allowance,
+        *,
+        is_attacked: bool,
     ) -> bool:
         """Return True if the connection has sent bytes that no call explains, neither begun nor waiting in gRPC.
-        Call this once after each look."""
+        Call this once after each look.
+
+        If `counted` is None, the counters of gRPC are not read, and the connection may be `is_unclear`.
+        """
         if self.charges > (ATTACK_CHARGES if is_attacked else ALARM_BYTES):
             return True
         if self.size <= BURST:
@@ -138,6 +156,9 @@ class Debt:
                 return True
             if not account.begun:
                 return False  # later, without gRPC's counters, which may hold the event loop for 100 ms
+        if counted is None:
+            self.is_unclear = True
+            return False
         has_lost_calls = account.begun > account.arrived + account.waiting
         if (self.size > known or has_lost_calls) and (counters := counted.of(connection.peer)) is not None:
             if self._is_resetting(allowance.resets(counters.started, account)):
@@ -173,3 +194,22 @@ class Debt:
             self._marked = written, self._received, None if is_answered else now
             return False
         return excess > END_BYTES * (now.ended - then.ended)
+
+
+class Leaving:
+    """Counts the connections that begin a call and leave before its request."""
+
+    def __init__(self) -> None:
+        self._size = 0.0
+        self._left = 0
+
+    def are_many(self, left: int, passed_s: float) -> bool:
+        """Return True if so many connections have left that this is an attack.
+
+        Args:
+            left: The number of connections that have left since the start.
+            passed_s: The seconds since the last call of this function.
+        """
+        size = max(0.0, self._size - LEAVING_RATE * passed_s) + left - self._left
+        self._size, self._left = min(size, 2 * LEAVING), left
+        return self._size > LEAVING

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection
 from typing import Protocol
 
 from a2a_grpc.listening.connections import Connection, Connections
 from a2a_grpc.listening.counters import Channelz
-from a2a_grpc.listening.debt import Allowance, Debt
+from a2a_grpc.listening.debt import Allowance, Debt, Leaving
+from a2a_grpc.listening.intake import Intake, Load
 from a2a_grpc.listening.usage import Usage
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
@@ -28,14 +28,13 @@ BUSY = 0.5
 """The share of a processor that the process uses if there may be an attack."""
 STARVED_S = 0.025
 """Seconds. A look that comes so much later than planned may mean an attack, because the process has too little time."""
-LEAVING, LEAVING_RATE = 50, 10.0
-"""If so many connections begin a call and leave without a request, and more than the rate a second follow, this is an
-attack. Each costs a millisecond, and gRPC itself ends those that send empty frames."""
+ASK_S = 0.005
+"""Seconds for reading the counters of gRPC in one look."""
 ATTACK_S = 10.0
 """Seconds for which an attack lasts after the last connection was ended."""
-LET_IN_S, SLOW_LET_IN_S = 0.025, 0.075
-"""Seconds between two new connections during an attack. The second number is for a second after a connection was
-ended."""
+BACKLOG, BACKLOG_END = 128, 32
+"""If so many accepted calls wait to be begun, more comes in than the process can serve, until fewer than the second
+number wait."""
 
 
 class Port(Protocol):
@@ -66,6 +65,7 @@ class Guard:
     - Connections that begin a call and leave before its request, one after the other, are an attack too.
     - During an attack a connection of which no request has arrived is reset if it sends 64 KiB that become no call. Its
       further bytes do not pass meanwhile.
+    - While more comes in than the process can serve, connections wait as `Intake` says, also without an attack.
     - Without an attack, a burst of a hundred calls with all the metadata they may have ends no connection, even if gRPC
       and the event loop are late.
     - A look that fails is logged, and the next one is made. It ends neither a call nor the accept loop. A connection
@@ -82,24 +82,20 @@ class Guard:
         self._buffer_bytes = buffer_bytes
         self._connections = Connections(lambda: [port.number for port in ports])
         self._counted = Channelz()
-        self._debts: dict[Connection, Debt] = {}
+        self._seen: dict[Connection, tuple[Debt, Load]] = {}
         self._open: set[str] = set()
-        self._ended: Counter[str] = Counter()
+        self._intake = Intake(traffic.is_proven)
         self._gone: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._attacked_until = 0.0
-        self._is_holding = False
-        self._let_in: set[str] = set()
-        self._let_in_at = 0.0
+        self._is_holding = self._was_attacked = self._is_crowded = False
         self._looks = 0
-        self._leaving = 0.0
-        self._left = 0
+        self._leaving = Leaving()
         self._looked_at = self._loop.time()
         self._usage = Usage(self._loop.time)
         self._took_s = 0.0
-        self._let_in_of: dict[str, float] = {}
         self._lines = Throttle(logger, 10.0)
 
     def start(self) -> None:
@@ -110,6 +106,7 @@ class Guard:
     def stop(self) -> None:
         """Stop ending connections, and let the waiting ones pass."""
         self._attacked_until = 0.0
+        self._intake.open()
         self._look_at_all(is_busy=False)
         self._traffic.on_alarm = lambda: None
         for port in self._ports:
@@ -122,7 +119,7 @@ class Guard:
         if self._timer is not None:
             self._timer.cancel()
         if delay_s is None:
-            delay_s = HURRIED_LOOK_S if self._is_attacked else LOOK_S
+            delay_s = HURRIED_LOOK_S if self._is_attacked or self._is_holding else LOOK_S
         delay_s = max(delay_s, LOOK_SHARE * self._took_s)
         self._due = self._loop.time() + delay_s
         self._timer = self._loop.call_later(delay_s, self._look)
@@ -144,87 +141,92 @@ class Guard:
         self._usage.look()
         is_busy = is_starved or self._usage.process >= BUSY
         if is_busy or self._is_attacked or self._is_holding or self._looks % IDLE_LOOKS == 0:
-            self._look_at_all(is_busy=is_busy)
+            self._look_at_all(is_busy=is_busy, is_late=is_starved)
 
     def _look_if_late(self) -> None:
-        """Look now if the last look is long ago, because the event loop was busy with calls that were accepted."""
-        if self._loop.time() - self._looked_at >= max(LOOK_S, LOOK_SHARE * self._took_s):
-            self._look_at_all(is_busy=True)
+        """Look now if many calls begin to wait, or if the last look is long ago.
 
-    def _look_at_all(self, *, is_busy: bool) -> bool:
+        The event loop may be busy with the calls that were accepted.
+        """
+        is_late = self._loop.time() - self._looked_at >= max(LOOK_S, LOOK_SHARE * self._took_s)
+        if is_late or (not self._is_crowded and self._waiting_calls() >= BACKLOG):
+            self._look_at_all(is_busy=True, is_late=is_late)
+
+    def _waiting_calls(self) -> int:
+        """Return the number of accepted calls that wait to be begun."""
+        return sum(port.turns.waiting for port in self._ports if port.turns is not None)
+
+    def _look_at_all(self, *, is_busy: bool, is_late: bool = False) -> bool:
         """Look at the connections. Return False if not all could be read.
 
         This is called while a call is accepted, which must go on if a look fails.
         """
         try:
-            self._judge_all(is_busy=is_busy)
+            self._judge_all(is_busy=is_busy, is_late=is_late)
         except Exception as error:
             self._lines.error("look", "looking for floods failed error=%r", error, exc_info=error)
             return False
         return self._connections.is_complete
 
-    def _judge_all(self, *, is_busy: bool) -> None:
-        now, last, was_holding = self._loop.time(), self._looked_at, self._is_holding
+    def _judge_all(self, *, is_busy: bool, is_late: bool) -> None:
+        now, last, was_attacked = self._loop.time(), self._looked_at, self._was_attacked
         self._looked_at = now
-        begun = time.thread_time()
+        begun, ask_until = time.thread_time(), time.monotonic() + ASK_S
         is_attacked = self._is_attacked
-        self._is_holding = is_attacked
+        self._was_attacked = is_attacked
         all_turns = [port.turns for port in self._ports if port.turns is not None]
-        debts: dict[Connection, Debt] = {}
-        waiting: list[Connection] = []
-        for connection in self._connections.look(hold_new=is_attacked):
-            debt = self._debts.get(connection) or Debt(now)
+        enough = BACKLOG_END if self._is_crowded else BACKLOG
+        is_crowded = self._is_crowded = self._waiting_calls() >= enough and not self._intake.is_open
+        is_overloaded = is_late or is_crowded
+        seen: dict[Connection, tuple[Debt, Load]] = {}
+        self._intake.begin(now, is_attacked=is_attacked, is_crowded=is_crowded, is_overloaded=is_overloaded)
+        for connection in self._connections.look(hold_new=is_attacked or is_crowded):
             account = self._traffic.account(connection.peer)
+            debt, load = self._seen.get(connection) or (Debt(now), Load(last))
             debt.look(now, connection, account)
+            load.look(now, connection, account)
+            # The counters of a connection that is being read may hold the event loop for 100 ms.
+            may_ask = connection.is_held or not (is_attacked or is_overloaded)
+            counted = self._counted if may_ask and time.monotonic() < ask_until else None
             if (is_busy or is_attacked) and debt.is_flood(
-                connection, account, self._counted, self._allowance, is_attacked=is_attacked
+                connection, account, counted, self._allowance, is_attacked=is_attacked
             ):
                 self._end(connection, debt)
                 continue
-            if connection.is_held and (not is_attacked or connection.peer in self._let_in):
-                connection.let_in()
-            elif connection.is_held:
-                waiting.append(connection)
-            elif is_attacked and debt.is_suspect:
-                connection.hold()
+            self._intake.look(connection, load, is_suspect=debt.is_suspect or debt.is_unclear)
             if self._buffer_bytes and account.arrived and not (connection.is_wide or is_attacked):
                 connection.widen(self._buffer_bytes)
-            debts[connection] = debt
+            seen[connection] = debt, load
         for connection in self._connections.unseen:
-            debts[connection] = self._debts.get(connection) or Debt(now)
-        self._debts = debts
+            seen[connection] = self._seen.get(connection) or (Debt(now), Load(last))
+        self._seen = seen
         self._took_s = time.thread_time() - begun
-        before, self._open = self._open, {connection.peer for connection in debts}
+        before, self._open = self._open, {connection.peer for connection in seen}
         is_complete = self._connections.is_complete
         self._gone -= self._open
         if is_complete:
             self._gone |= before - self._open
             self._traffic.keep(self._open)
             self._counted.keep(self._open)
-        self._note_leaving(now - last)
-        self._let_in = self._next(waiting, now)
+        if self._leaving.are_many(self._traffic.left, now - last):
+            self._attacked_until = self._loop.time() + ATTACK_S
+            self._lines.warning("leaving", "many connections begin a call and leave; new ones are let in slowly")
+        waiting = self._intake.end(is_slow=now < self._attacked_until - ATTACK_S + 1.0)
+        if waiting and not (is_attacked or self._is_holding):
+            self._lines.warning("waiting", "more comes in than can be served; connections wait connections=%d", waiting)
+        self._is_holding = waiting > 0 or is_attacked
         for turns in all_turns:
             turns.on_many = self._look_if_late
             if is_attacked:
                 turns.only(self._is_open)
                 if is_complete:
                     turns.drop(self._open)
-            elif was_holding:
+            elif was_attacked:
                 turns.only(None)
         if not is_attacked:
-            self._ended.clear()
             self._gone.clear()
-            self._let_in_of.clear()
             if self._is_attacked:  # since this look
                 self._look_at_all(is_busy=is_busy)
-
-    def _note_leaving(self, passed_s: float) -> None:
-        """Let an attack begin, or go on, if too many connections have left before their requests."""
-        leaving = max(0.0, self._leaving - LEAVING_RATE * passed_s) + self._traffic.left - self._left
-        self._leaving, self._left = min(leaving, 2 * LEAVING), self._traffic.left
-        if self._leaving > LEAVING:
-            self._attacked_until = self._loop.time() + ATTACK_S
-            self._lines.warning("leaving", "many connections begin a call and leave; new ones are let in slowly")
 
     def _is_open(self, peer: str) -> bool:
         """Return True if the connection of a call is open. It may have come after the last look."""
@@ -237,7 +239,7 @@ class Guard:
 
     def _end(self, connection: Connection, debt: Debt) -> None:
         connection.end()
-        self._ended[connection.host] += 1
+        self._intake.ended[connection.host] += 1
         self._gone.add(connection.peer)
         self._attacked_until = self._loop.time() + ATTACK_S
         self._lines.warning(
@@ -245,12 +247,3 @@ class Guard:
             "ended a connection that floods the server host=%s bytes_beyond_its_calls=%d",
             *(connection.host, debt.size),
         )
-
-    def _next(self, waiting: list[Connection], now: float) -> set[str]:
-        """Return the clients whose connections may pass at the next look."""
-        is_slow = now < self._attacked_until - ATTACK_S + 1.0
-        if not waiting or now - self._let_in_at < (SLOW_LET_IN_S if is_slow else LET_IN_S):
-            return set()
-        first = min(waiting, key=lambda each: (self._ended[each.host], self._let_in_of.get(each.host, 0.0)))
-        self._let_in_at = self._let_in_of[first.host] = now
-        return {first.peer}

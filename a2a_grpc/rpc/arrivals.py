@@ -8,13 +8,15 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
+from a2a_grpc.bounded import Broken, TooLarge, inflated, is_compressed
 from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedError
-from a2a_grpc.rpc.behaviors import behavior_of
+from a2a_grpc.offload import LARGE_BYTES, offload
+from a2a_grpc.rpc.behaviors import behavior_of, with_behavior
 from a2a_grpc.rpc.interceptors import without_interceptors
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
-from a2a_grpc.rpc.traffic import Account, Traffic
+from a2a_grpc.rpc.traffic import ALARM_BYTES, Account, Traffic
 
 HURRIED_S = 2.0
 """Seconds that a request may take to arrive while half of all places, or of those of its connection, are taken."""
@@ -22,6 +24,10 @@ PENALTY_S = 30.0
 """Seconds after a late request in which its connection gets only places of the first half."""
 WAIT_S = 10.0
 """Seconds that a call waits for its turn to send its request."""
+INFLATED_SHARE = 64
+"""A compressed request may become so many times as large, or `LARGE_BYTES`. Text becomes 3 to 20 times as large."""
+INFLATED_CHARGE_BYTES = ALARM_BYTES // 16
+"""The charge for a compressed request that would become larger. Nothing but an attack sends many of them."""
 
 Refuse: TypeAlias = "Callable[[Any, A2AError], Awaitable[None]]"
 """A function that ends a call, given by its context, with an error."""
@@ -45,11 +51,14 @@ class Arrivals:
     - Connections with late requests, and new connections from which no request has arrived, share half of the places.
       So there is room for the others.
     - Of the connections that wait for a place, the connection with the fewest places is served first.
+    - A compressed request is inflated up to `max_bytes`, and not by more than `INFLATED_SHARE`. gRPC would inflate 4
+      MiB from each 4 KiB, in the threads that read all connections.
     """
 
-    def __init__(self, *, places: int, timeout_s: float, refuse: Refuse, traffic: Traffic) -> None:
+    def __init__(self, *, places: int, timeout_s: float, max_bytes: int, refuse: Refuse, traffic: Traffic) -> None:
         self._shares = Shares(places, max(1, places // 4), is_limited=self._is_limited)
         self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
         self._refuse = refuse
         self._traffic = traffic
         self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(self._end)
@@ -61,11 +70,16 @@ class Arrivals:
     def asked_for(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler that asks for the request when there is room for it, and then does what `handler` does."""
         behavior = behavior_of(handler)
-        if handler.request_streaming or not (
-            inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)
-        ):
-            return handler
         parse = handler.request_deserializer
+        if handler.request_streaming:
+
+            def read(raw: bytes) -> Any:
+                content = inflated(raw, self._limit(raw))
+                return parse(content) if parse else content
+
+            return with_behavior(handler, behavior, read)
+        if not (inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)):
+            return handler
 
         async def serve(_: object, context: Any) -> Any:
             raw = await self._read(context)
@@ -105,8 +119,26 @@ class Arrivals:
         else:
             account.arrived += 1
             account.explained += len(raw)
-            return bytes(raw)
+            content = bytes(raw)
+            if not is_compressed(content):
+                return content
+            try:
+                return await self._inflated(content, peer)
+            except A2AError as error:
+                refused = error
+            await self._refuse(context, refused)
         return None
+
+    async def _inflated(self, content: bytes, peer: str) -> bytes:
+        """Return a compressed request as it was. Raise A2AError if the request is too large, or broken."""
+        limit = self._limit(content)
+        try:
+            return await offload(0 if limit <= LARGE_BYTES else limit, inflated, content, limit)
+        except TooLarge as error:
+            self._traffic.charge(peer, INFLATED_CHARGE_BYTES)
+            raise ResourceExhaustedError(f"the compressed request is too large: {error}") from None
+        except Broken as error:
+            raise InvalidRequestError(f"the request cannot be read: {error}") from None
 
     async def _arrived(self, context: Any, peer: str, account: Account) -> Any:
         """Ask for a request when there is a place. Return None if there is none in time, or if the request is late."""
@@ -130,6 +162,10 @@ class Arrivals:
             self._deadlines.remove(task)
             self._shares.give_back(peer, 1)
             account.arriving -= 1
+
+    def _limit(self, content: bytes) -> int:
+        """Return the size that a message may have once it is inflated."""
+        return min(self._max_bytes, max(LARGE_BYTES, INFLATED_SHARE * len(content)))
 
     def _is_limited(self, peer: str) -> bool:
         return peer in self._late_peers or not self._traffic.account(peer).arrived

@@ -14,9 +14,9 @@ def behavior_of(handler: Handler) -> Any:
     return handler.unary_stream if handler.response_streaming else handler.unary_unary
 
 
-def with_behavior(handler: Handler, behavior: Any) -> Handler:
-    """Return a handler of the same kind that calls another function."""
-    parse, serialize = handler.request_deserializer, handler.response_serializer
+def with_behavior(handler: Handler, behavior: Any, parse: Any = None) -> Handler:
+    """Return a handler of the same kind that calls another function, and reads requests with another one if given."""
+    parse, serialize = parse or handler.request_deserializer, handler.response_serializer
     if handler.request_streaming:
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(behavior, parse, serialize)

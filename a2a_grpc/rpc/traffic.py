@@ -22,9 +22,22 @@ calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default=
 class Account:
     """The account of a connection: its calls, and the bytes that belong to them."""
 
-    __slots__ = ("answered", "arrived", "arriving", "begun", "charged", "dropped", "explained", "lost", "waiting")
+    __slots__ = (
+        "accepted",
+        "answered",
+        "arrived",
+        "arriving",
+        "begun",
+        "charged",
+        "dropped",
+        "explained",
+        "lost",
+        "waiting",
+    )
 
     def __init__(self) -> None:
+        self.accepted = 0
+        """The number of calls that gRPC has given to this process."""
         self.begun = 0
         """The number of calls that were begun, so that their metadata are counted."""
         self.explained = 0

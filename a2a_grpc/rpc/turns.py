@@ -96,6 +96,7 @@ class Turns:
         if not self.is_open(peer):
             return
         self._came += 1
+        self._traffic.account(peer).accepted += 1
         self._until_look -= 1
         if not self._until_look:
             self._until_look = LOOK_CALLS
@@ -117,13 +118,18 @@ class Turns:
             self._loop.call_soon(self._round)
 
     @property
+    def waiting(self) -> int:
+        """The number of calls that wait to be begun."""
+        return sum(map(len, chain(self._proven.values(), self._others.values())))
+
+    @property
     def is_crowded(self) -> bool:
         """True if several calls were accepted in this round of the event loop."""
         return self._came > 1
 
     async def wait(self) -> None:
         """Wait until the calls that wait now are begun."""
-        for _ in range(1 + READ_ROUNDS * sum(map(len, chain(self._proven.values(), self._others.values())))):
+        for _ in range(1 + READ_ROUNDS * self.waiting):
             await asyncio.sleep(0)
 
     def _round(self) -> None:

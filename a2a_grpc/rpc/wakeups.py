@@ -16,7 +16,7 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-EVENTS = 16
+EVENTS = 64
 """The number of events that may wait for a round of the event loop. A round handles at most about twice as many."""
 BYTE_COST = 768
 """The bytes of a buffer that Linux counts for one byte in a socket."""

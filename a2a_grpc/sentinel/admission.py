@@ -87,6 +87,7 @@ class Admission:
         arrivals = Arrivals(
             places=max(4, REQUEST_BYTES // (2 * self._transport.max_receive_bytes)),
             timeout_s=REQUEST_S,
+            max_bytes=self._transport.max_receive_bytes,
             refuse=self._refuse,
             traffic=front.traffic,
         )

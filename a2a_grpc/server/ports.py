@@ -86,6 +86,7 @@ class Ports:
         self._arrivals = Arrivals(
             places=max(4, settings.max_bytes_in_flight // (2 * transport.max_receive_bytes)),
             timeout_s=settings.request_timeout_s,
+            max_bytes=transport.max_receive_bytes,
             refuse=calls.refuse,
             traffic=self._traffic,
         )

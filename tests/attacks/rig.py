@@ -225,10 +225,13 @@ async def attacked(
     )
 
 
-async def attack(name: str, target: Target | str, *, connections: int, seconds: float) -> dict[str, Any]:
-    """Run an attack of `floods` on a server or an address, in a process of its own. Return the attack's counts."""
+async def attack(
+    name: str, target: Target | str, *, connections: int, seconds: float, program: str = "floods"
+) -> dict[str, Any]:
+    """Run an attack of `floods`, or of `calls`, on a server or an address, in a process of its own. Return the attack's
+    counts."""
     address = target if isinstance(target, str) else target.address
-    told = await run("-m", "tests.attacks.floods", name, address, str(connections), str(seconds))
+    told = await run("-m", f"tests.attacks.{program}", name, address, str(connections), str(seconds))
     return dict(json.loads(told))
 
 

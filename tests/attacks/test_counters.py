@@ -47,7 +47,7 @@ class Waiting:
         async def refuse(context: "grpc.aio.ServicerContext[bytes, bytes]", error: A2AError) -> None:
             await context.abort(error.code, str(error))
 
-        arrivals = Arrivals(places=100, timeout_s=60.0, refuse=refuse, traffic=self.traffic)
+        arrivals = Arrivals(places=100, timeout_s=60.0, max_bytes=1 << 20, refuse=refuse, traffic=self.traffic)
         handler = arrivals.asked_for(grpc.unary_unary_rpc_method_handler(serve))
         self.server.serve(Methods({WAIT: handler}, limit=MetadataLimit(LIMIT, self.traffic)))
 

@@ -12,6 +12,8 @@ import pytest
 from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from a2a_grpc import Agent, Artifact, Completed, InputRequired, Turn
 from a2a_grpc.lifecycle import COMPLETED, FAILED
@@ -19,6 +21,7 @@ from a2a_grpc.parts import struct, text_of, value
 from a2a_grpc.wire import (
     ROLE_AGENT,
     ROLE_USER,
+    A2AServiceStub,
     CancelTaskRequest,
     DeleteTaskPushNotificationConfigRequest,
     GetTaskPushNotificationConfigRequest,
@@ -461,6 +464,31 @@ async def test_a_message_just_under_the_receive_limit_can_be_stored_and_read_bac
         )
         task = Task.FromString(await read)
     assert task.history[0].parts[0].raw == raw
+
+
+@covers("VAL-6")
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_a_compressed_request_is_inflated_up_to_64_times_its_size_and_no_further(
+    watched: Watched, compression: grpc.Compression
+) -> None:
+    text = "".join(f"line {number}, " for number in range(60_000))
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    address = watched.served.server.grpc_address
+    async with grpc.aio.insecure_channel(address, options=options, compression=compression) as channel:
+        stub = A2AServiceStub(channel)
+        task = (await stub.SendMessage(request(text, history_length=1), metadata=V1)).task
+        assert text_of(task.history[0]) == text
+        *_, last = [element async for element in stub.SendStreamingMessage(request(text), metadata=V1)]
+        assert last.status_update.status.state == COMPLETED
+        questions = iter([ServerReflectionRequest(list_services="x" * 999)])
+        answers = [answer async for answer in ServerReflectionStub(channel).ServerReflectionInfo(questions)]
+        assert len(answers) == 1
+        before = await watched.total()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.SendMessage(request("x" * (3 << 20)), metadata=V1)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "the compressed request is too large: it has more than 2" in str(refused.value.details())
+        assert await watched.total() == before
 
 
 # -- the other requests

@@ -1,8 +1,8 @@
 """Content of other programs, read and inflated within a bound.
 
 The core of grpcio 1.71 inflates a compressed message as a whole before it looks at the size. So 4 MiB on the wire
-become 4 GiB. The core of 1.85 stops at the limit. This package switches off the inflating of the core
-(`grpc.per_message_decompression`), so that messages come as they were sent with every version.
+become 4 GiB. The core of 1.85 stops at the limit. Clients and servers of this package switch off the
+inflating of the core (`grpc.per_message_decompression`), so that messages come as they were sent with every version.
 
 Python does not get the flag that says if a message is compressed, but the first bytes show it. 0x1F is no tag of
 protobuf. No message of the protocol begins with 0x78, which would be field 15.
