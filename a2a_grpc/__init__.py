@@ -4,7 +4,6 @@
     from a2a_grpc import RemoteAgent, connect      call an agent
 
 The names of `a2a_grpc` are enough for most programs. docs/reference.md lists the public names of all modules.
-
 The idea: **a task is an append-only log of events. Each reader of events follows the log from a cursor.** A stream is a
 follower whose events are sent. A blocking send is a follower whose events are folded. docs/architecture.md explains it.
 

@@ -33,6 +33,7 @@ FLOORS = {
     "plain": 0,
     "arguments": 1,
     "harmless": 1,
+    "bounded": 1,
     "address": 1,
     "logical": 1,
     "pem": 1,
