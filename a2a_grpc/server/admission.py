@@ -12,7 +12,8 @@ from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.parsing import parse, parsing
 from a2a_grpc.server.requests import Checks
 from a2a_grpc.server.width import LARGE_BYTES, Width
-from a2a_grpc.store import Scope, TaskKey
+from a2a_grpc.store import Head, Scope, Snapshot, TaskKey
+from a2a_grpc.store.views import context_id_of
 from a2a_grpc.telemetry import current
 from a2a_grpc.wire import (
     AgentCard,
@@ -70,6 +71,12 @@ class Call(NamedTuple):
         self.caller.task = task_id
         if self.span is not None:
             self.span.task_id, self.span.context_id, self.span.state = task_id, context_id, state
+
+    def read(self, task: Head | Snapshot) -> None:
+        """Note the task that was read for the answer, for the span."""
+        if self.span is not None and self.span.is_recording:
+            self.span.context_id = task.context_id if isinstance(task, Head) else context_id_of(task.task)
+            self.span.state = task.state
 
     def saw(self, state: int) -> None:
         """Note the newest state of the task that the caller has got, for the span."""

@@ -136,7 +136,9 @@ class Sends:
             accepted = await self._engine.accept(send)
         if isinstance(accepted, AcceptedTurn):
             call.reached(accepted.key.id, request.message.context_id, accepted.snapshot.state)
-        elif send.pushes is not None:  # a config belongs to a task (SEND-11), and there is none
+            return accepted
+        call.reached(task_id, accepted.context_id, 0)
+        if send.pushes is not None:  # a config belongs to a task (SEND-11), and there is none
             logger.info(
                 "a send was answered with a message, so its push config or callback is not used message_id=%s",
                 one_line(request.message.message_id, MAX_LOGGED_CHARS),

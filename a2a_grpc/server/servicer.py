@@ -133,7 +133,7 @@ class Servicer:
         key = call.key(request.id)
         await self._policy.check(call.principal, "GetTask", key)
         snapshot = await self._loads.load(context, key, view_of(call, request))
-        call.saw(snapshot.state)
+        call.read(snapshot)
         return await self._answers.unary(call, context, snapshot.task)
 
     async def list_tasks(self, raw: bytes, context: Context) -> bytes:
@@ -162,7 +162,7 @@ class Servicer:
         key = call.key(request.id)
         await self._policy.check(call.principal, "CancelTask", key)
         ended = await self._engine.cancel(key, to_dict(request.metadata))
-        call.saw(ended.state)
+        call.read(ended)
         room = min(CANCELED_BYTES, self._answers.room)
         task, left_out = await self._loads.load_canceled(key, ended, view_of(call, request), room)
         if left_out:
@@ -176,12 +176,12 @@ class Servicer:
         key, after = call.key(request.id), call.metadata.after
         await self._policy.check(call.principal, "SubscribeToTask", key)
         head = await self._log.head(key)
+        call.reached(key.id, head.context_id, head.state)
         if after is not None:
             if after > head.seq:
                 raise InvalidRequestError.of(
                     Violation(Key.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
                 )
-            call.reached(key.id, head.context_id, head.state)
             with self._log.follow(key, after) as records:
                 await self._answers.stream(call, context, records, Snapshot(after, b"", head.state, head.turn))
             return
@@ -190,7 +190,6 @@ class Servicer:
                 f"task '{key.id}' is {lifecycle.state_name(head.state)}; read it with GetTask",
                 metadata={"task_id": key.id},
             )
-        call.reached(key.id, head.context_id, head.state)
         snapshot = await self._loads.load(context, key, view_of(call, request))
         first, snapshot = snapshot.task, snapshot._replace(task=b"")
         with self._log.follow(key, snapshot.seq, snapshot.state) as records:

@@ -10,6 +10,7 @@ from a2a_grpc.store.growing import ARTIFACTS, HISTORY, id_of
 from a2a_grpc.store.values import Record, TaskView
 from a2a_grpc.wire import Message, StreamResponse, Task
 
+CONTEXT_ID = Task.DESCRIPTOR.fields_by_name["context_id"].number
 RECORD_COST = 256
 """The cost of folding a record in addition to its bytes, in bytes. So many small records count as large work."""
 
@@ -46,6 +47,11 @@ def split(task: bytes) -> tuple[bytes, bytes, bytes]:
     for number, start, _, end in fields(task):
         parts[number if number in parts else 0].append(whole[start:end])
     return joined(parts[0]), joined(parts[HISTORY]), joined(parts[ARTIFACTS])
+
+
+def context_id_of(task: bytes) -> str:
+    """Return the id of the context of a serialised task; empty if it has none."""
+    return next((task[field.content : field.end].decode() for field in fields(task) if field.number == CONTEXT_ID), "")
 
 
 def artifact_ids(task: bytes) -> set[str]:

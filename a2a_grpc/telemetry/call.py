@@ -60,6 +60,11 @@ class CallSpan:
         self.task_id = self.context_id = ""
         self.state = 0
 
+    @property
+    def is_recording(self) -> bool:
+        """True if what is noted of the call is recorded."""
+        return self._span is not None
+
     def asked(self, request: Any) -> None:
         """Note the ids that a request names.
 

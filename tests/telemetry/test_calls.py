@@ -8,13 +8,15 @@ from typing import Any
 import grpc.aio
 import pytest
 from opentelemetry.instrumentation.grpc import GrpcAioInstrumentorClient, GrpcAioInstrumentorServer
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 
 from a2a_grpc import Agent, Server, ServerSettings, Task, Turn, connect
 from a2a_grpc.errors import TaskNotFoundError
-from a2a_grpc.wire import A2AServiceStub
+from a2a_grpc.wire import A2AServiceStub, SubscribeToTaskRequest, TaskPushNotificationConfig
 from tests.covers import covers
-from tests.harness import V1, eventually, message, run_program, scripted, scripted_agent
+from tests.harness import V1, eventually, message, run_program, scripted, scripted_agent, serving
+from tests.ports import free_port
+from tests.push.notified import notifying
 from tests.telemetry.conftest import Spans, check_table
 
 SECRET = "a-word-that-nobody-else-may-see"
@@ -99,6 +101,39 @@ async def test_a_subscription_has_one_span_at_each_side_as_other_streams_have(sp
         **common("SubscribeToTask"), **told, "gen_ai.agent.name": agent.name, "gen_ai.agent.version": agent.version,
     }  # fmt: skip
     assert served.parent.span_id == asked.context.span_id
+    check_table(spans)
+
+
+async def test_the_span_of_each_call_that_finds_a_task_names_its_conversation(spans: Spans) -> None:
+    answering = Agent("Answering", "Answers.")
+
+    @answering.skill(answers="message")
+    async def answer(turn: Turn) -> str:
+        """Answer."""
+        return turn.text
+
+    async with serving(answering) as one, connect(one.server.grpc_address) as client:
+        sent = await client.send("hello")
+        assert spans.of("server", "SendStreamingMessage").attributes["gen_ai.conversation.id"] == sent.context_id
+    async with notifying(scripted_agent()) as two, connect(two.server.grpc_address) as client:
+        task = await client.start(scripted({"sleep": 60}).message)
+        assert isinstance(task, Task)
+        await client.create_push_config(
+            TaskPushNotificationConfig(task_id=task.id, url=f"http://127.0.0.1:{free_port()}")
+        )
+        await client.get(task.id)
+        await client.cancel(task.id)
+        async with grpc.aio.insecure_channel(two.server.grpc_address) as channel:
+            late = A2AServiceStub(channel).SubscribeToTask(SubscribeToTaskRequest(id=task.id), metadata=V1)
+            with pytest.raises(grpc.aio.AioRpcError, match="read it with GetTask"):
+                await late.read()
+    named = [
+        span.name for span in spans.all
+        if span.kind is SpanKind.SERVER and (span.attributes or {}).get("gen_ai.conversation.id") == task.context_id
+    ]  # fmt: skip
+    assert sorted(named) == [
+        "CancelTask", "CreateTaskPushNotificationConfig", "GetTask", "SendMessage", "SubscribeToTask",
+    ]  # fmt: skip
     check_table(spans)
 
 
