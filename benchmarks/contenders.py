@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import grpc
@@ -166,10 +166,11 @@ def tracer_provider(sampled):
     return provider
 
 
-def floor_agent(tracer):
-    """Return an agent for a server without spans, whose handlers make as many spans as a traced server has.
+def floor_agent(tracer, at_once=1):
+    """Return an agent for a server without spans, whose handlers make as many spans of the SDK as a traced server has.
 
-    The spans do nothing but exist: it is the least that a server with this SDK can pay for them.
+    The spans do nothing but exist: it is the least that a server with this SDK can pay for them. With `at_once` above
+    1 the spans of so many calls are made in a loop, which is faster.
     """
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanKind
@@ -179,6 +180,17 @@ def floor_agent(tracer):
     call = {f"rpc.some.name.{number}": "a value of some length" for number in range(11)}
     run = {f"a2a.some.name.{number}": "a value of some length" for number in range(4)}
     agent, nowhere = Agent("Floor", "Makes spans that do nothing but exist."), Context()
+    calls = []
+
+    def make_spans(method, skill=""):
+        calls.append((method, skill, time.time_ns()))
+        if len(calls) < at_once:
+            return
+        for method, skill, begun in calls:
+            tracer.start_span(method, nowhere, SpanKind.SERVER, call, start_time=begun).end(begun)
+            if skill:
+                tracer.start_span(f"run {skill}", nowhere, SpanKind.INTERNAL, run, start_time=begun).end(begun)
+        calls.clear()
 
     @agent.router
     def route(message):
@@ -186,23 +198,31 @@ def floor_agent(tracer):
 
     @agent.skill("message", answers="message")
     async def message(turn):
-        tracer.start_span("SendMessage", nowhere, SpanKind.SERVER, call).end()
+        make_spans("SendMessage")
         return "hello"
 
     @agent.skill("task")
     async def task(turn):
-        tracer.start_span("SendMessage", nowhere, SpanKind.SERVER, call).end()
-        tracer.start_span("run task", nowhere, SpanKind.INTERNAL, run).end()
+        make_spans("SendMessage", "task")
         return "hello"
 
     @agent.skill("stream")
     async def stream(turn):
-        tracer.start_span("SendStreamingMessage", nowhere, SpanKind.SERVER, call).end()
-        tracer.start_span("run stream", nowhere, SpanKind.INTERNAL, run).end()
+        make_spans("SendStreamingMessage", "stream")
         for _ in range(int(turn.text.split()[1])):
             yield CHUNK
 
     return agent
+
+
+@contextmanager
+def without_opentelemetry():
+    """Have servers that are made in the block find no OpenTelemetry."""
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("opentelemetry")}
+    try:
+        yield
+    finally:
+        sys.modules.update(hidden)
 
 
 async def ours(options):
@@ -232,9 +252,12 @@ async def ours(options):
             from opentelemetry import trace
 
             provider = tracer_provider(options.sampled)
+            with without_opentelemetry():
+                await serve_beside("hidden", agent)
             await serve_beside("untraced", agent)
             await serve_beside("floor", floor_agent(provider.get_tracer("floor")))
-            trace.set_tracer_provider(provider)  # a server looks for one when it is made, so these two have no spans
+            await serve_beside("floor, 64 at once", floor_agent(provider.get_tracer("floor"), 64))
+            trace.set_tracer_provider(provider)  # a server looks for one when it is made, so these have no spans
         server = Server(agent, settings, engine=many, transport=transport, store=store, auth=auth)
         await stack.enter_async_context(server)
         await fill(store, options.tasks)

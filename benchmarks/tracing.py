@@ -10,7 +10,10 @@ without spans of the same process, of CPU time and of calls a second. Ratios are
 lowest and the highest.
 
     ours        this package, with all spans
+    hidden      this package without spans, like the server to which it is compared, but it cannot find OpenTelemetry
     floor       this package without spans, and a handler that makes as many spans of the SDK, which do nothing
+    floor, 64 at once
+                the same, but the spans of 64 calls are made in a loop
     sampled     this package with the sampler that records 1 % of the traces
     bare        grpc.aio with the interceptor of opentelemetry-instrumentation-grpc
 """
@@ -21,7 +24,9 @@ from contextlib import ExitStack
 
 from bench import Load, Server
 
-UNTRACED, FLOOR = "untraced", "floor"
+UNTRACED = "untraced"
+BESIDE = ("hidden", "floor", "floor, 64 at once")
+"""Further servers in the process of `ours`."""
 KINDS = {
     "ours": ["ours", "--traced"],
     "sampled": ["ours", "--traced", "--sampled=0.01"],
@@ -46,7 +51,7 @@ def main() -> None:
             server, without = Server(stack, *KINDS[kind]), f"{kind}, {UNTRACED}"
             pairs += [(without, server.beside(UNTRACED), without), (kind, server, without)]
             if kind == "ours":
-                pairs.append((FLOOR, server.beside(FLOOR), without))
+                pairs += [(name, server.beside(name), without) for name in BESIDE]
         load = Load(stack)
         print(f"{'workload':30} {'server':18} {'CPU µs':>8} {'CPU ratio':>22} {'rate ratio':>22}")
         for workload, order in WORKLOADS.items():
