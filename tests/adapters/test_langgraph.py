@@ -17,7 +17,7 @@ LANGGRAPH = Peer("langgraph_peer.py", framework("langgraph", "langgraph-checkpoi
 
 CALLER = """
 import asyncio
-
+import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 
