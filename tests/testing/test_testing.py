@@ -29,6 +29,8 @@ from a2a_grpc.testing import (
     running,
 )
 from a2a_grpc.wire import Message, Part
+from tests.docs.pages import blocks
+from tests.docs.shell import matches
 from tests.harness import ROOT
 
 HOUR = 3600.0
@@ -237,6 +239,23 @@ async def test_an_assertion_that_fails_names_the_task_the_state_and_the_differen
     )
     with pytest.raises(ValueError, match="state is 'DONE'; it must be one of SUBMITTED, WORKING"):
         assert_state(done, "DONE")
+
+
+async def test_an_assertion_that_fails_says_what_testing_md_shows() -> None:
+    how = f"played by: tests/testing/{Path(__file__).name}"
+    [shown] = [block.text for block in blocks(ROOT / "docs" / "testing.md") if block.how == how]
+    agent = Agent("Greeter", "Greets the person that a message names.")
+
+    @agent.skill()
+    async def greet(turn: Turn) -> str:
+        """Greet one person by name."""
+        return f"Hello, {turn.text.lower()}!"
+
+    async with running(agent) as client:
+        events = await collect(client.stream("Ada"))
+    with pytest.raises(AssertionError) as raised:
+        assert_events(events, "SUBMITTED", "WORKING", "artifact: Hello, Ada!", "COMPLETED")
+    assert matches(f"AssertionError: {raised.value}", shown) is not None, str(raised.value)
 
 
 UNDER = """\
