@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -96,17 +97,27 @@ def _command(words: list[str]) -> Iterator[str]:
             yield "there is no check for this command"
 
 
-def _a2a_grpc(words: list[str]) -> Iterator[str]:
-    command: Any = typer.main.get_command(app())
-    path = "a2a-grpc"
-    while hasattr(command, "commands"):
-        name, *words = words or [""]
-        if name not in command.commands:
-            yield f"there is no command '{path} {name}'"
-            return
-        command, path = command.commands[name], f"{path} {name}"
+@cache
+def _found(*path: str) -> Any:
+    """Return the command or group of a path; None if there is none. Each is made once, as that takes a while."""
+    if not path:
+        return typer.main.get_command(app())
     try:
-        command.make_context(path, words)
+        return _found(*path[:-1]).commands[path[-1]]
+    except KeyError:
+        return None
+
+
+def _a2a_grpc(words: list[str]) -> Iterator[str]:
+    place = 0
+    while hasattr(_found(*words[:place]), "commands") and place < len(words):
+        place += 1
+    path, command = " ".join(["a2a-grpc", *words[:place]]), _found(*words[:place])
+    if command is None or hasattr(command, "commands"):
+        yield f"there is no command '{path}'"
+        return
+    try:
+        command.make_context(path, words[place:])
     except ClickException as error:
         yield error.format_message()
 

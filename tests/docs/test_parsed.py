@@ -3,7 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+from trustme import CA
+
+from a2a_grpc.auth import AuthSettings, file, keyfile
 from tests.docs.pages import PAGES, Block, blocks
 from tests.docs.parsed import PROJECT, wrong
 from tests.docs.shell import commands
@@ -70,6 +74,17 @@ def test_a_log_line_of_a_page_is_one_that_the_package_writes() -> None:
             known = [each for text, each in LOGGED.items() if re.fullmatch(pattern, text)]
             assert len(known) == 1, f"{place}: {message}"
             assert keys - known[0] == set(), place
+
+
+def test_a_server_accepts_the_files_of_credentials_that_security_md_shows(tmp_path: Path) -> None:
+    how = f"played by: tests/docs/{Path(__file__).name}"
+    keys, accepts = [block.text for block in blocks(ROOT / "docs" / "security.md") if block.how == how]
+    (tmp_path / "keys.toml").write_text(keys)
+    (tmp_path / "auth.toml").write_text(accepts)
+    CA().cert_pem.write_to_path(tmp_path / "clients.pem")
+    assert [key.name for key in keyfile.read(tmp_path / "keys.toml")] == ["alice"]
+    accepted = file.accepted(AuthSettings(auth=str(tmp_path / "auth.toml")))
+    assert [type(one).__name__ for one in accepted.authenticators] == ["ApiKeys", "Jwt", "ClientCertificates"]
 
 
 def test_every_extra_that_a_page_or_a_message_names_exists() -> None:
