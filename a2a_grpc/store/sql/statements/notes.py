@@ -27,11 +27,11 @@ def _upsert(made: "postgresql.Insert | sqlite.Insert") -> Insert:
     )
 
 
-_on_mysql = mysql.insert(note)
+_on_mysql = mysql.insert(note).from_select(_COLUMNS, _NOTE)  # `inserted` is known only to this statement, no copy of it
 PUT: dict[str, Insert] = {
     "sqlite": _upsert(sqlite.insert(note)),
     "postgresql": _upsert(postgresql.insert(note)),
-    "mysql": _on_mysql.from_select(_COLUMNS, _NOTE).on_duplicate_key_update(value=_on_mysql.inserted.value),
+    "mysql": _on_mysql.on_duplicate_key_update(value=_on_mysql.inserted.value),
 }
 """Lock the row of a task, and write a note if the claim of the writer is the newest one and the task has not ended.
 
