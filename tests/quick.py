@@ -27,7 +27,7 @@ STORES = ("memory", "memory:", "sqlite", "postgres", "mariadb")
 """Values of the parameter."""
 PARAMETERS = ("store", "store_url", "shared_url", "empty_url", "process_url", "url")
 """Names of the parameter."""
-RARE = ({"mariadb_url", "mariadb_server"}, {"redis_url", "redis_server"})
+RARE = ({"mariadb_url", "mariadb_store", "mariadb_server"}, {"redis_url", "redis_server"})
 """Fixtures of the servers that one test of `make test` starts."""
 AT_SENTINEL = "through a sentinel"
 """A part of the names of the tests that the fixture `any_way` runs through a sentinel."""

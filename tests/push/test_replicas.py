@@ -12,7 +12,6 @@ from aiohttp import web
 
 from a2a_grpc.push.vault import new_key
 from a2a_grpc.store import open_store
-from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import DeleteTaskPushNotificationConfigRequest
 from tests.covers import covers
 from tests.harness import V1, Served, scripted
@@ -96,10 +95,11 @@ async def test_the_attempts_of_a_server_that_lost_its_lease_end_before_another_s
 
 
 @covers("PUSH-11", "G5")
-async def test_two_servers_on_mysql_deliver_each_config_in_order(mariadb_url: str, tmp_path: Path, full: bool) -> None:
-    await upgrade(mariadb_url)
+async def test_two_servers_on_mysql_deliver_each_config_in_order(
+    mariadb_store: str, tmp_path: Path, full: bool
+) -> None:
     tasks = 20 if full else 4
-    async with hook() as receiver, two(tmp_path, mariadb_url, mariadb_url, push_events="all") as servers:
+    async with hook() as receiver, two(tmp_path, mariadb_store, mariadb_store, push_events="all") as servers:
         for number in range(tasks):
             sent = scripted({"status": "begun"}, {"chunks": {"count": 3}})
             sent.configuration.task_push_notification_config.CopyFrom(config_for(receiver, f"/{number}"))

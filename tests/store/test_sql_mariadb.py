@@ -5,15 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from a2a_grpc.store import TaskStore, open_store
-from a2a_grpc.store.sql.migrations import upgrade
 from tests.store.test_sql_sqlite import SqlContract
 
 
 class TestMariadbStore(SqlContract):
     @pytest.fixture
-    async def store(self, mariadb_url: str) -> AsyncIterator[TaskStore]:
-        await upgrade(mariadb_url)
-        store = open_store(mariadb_url)
+    async def store(self, mariadb_store: str) -> AsyncIterator[TaskStore]:
+        store = open_store(mariadb_store)
         await store.open()
         yield store
         await store.close()
