@@ -45,6 +45,8 @@ GRPC_MOST = (1 << 31) - 1
 MOST_S = 1e12
 """The largest time in seconds of a setting, 30,000 years. A call with a much later deadline ends at once."""
 
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+"""The values of variables for settings that are on or off."""
 Settings = TypeVar("Settings")
 
 
@@ -59,6 +61,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     repeated: bool = False,
+    is_text: bool = False,
     variable: str | None = None,
 ) -> Any:
     """Return a field of a settings class.
@@ -68,12 +71,13 @@ def setting(
         doc: What the setting does, in one sentence, with its unit.
         minimum: The smallest possible value.
         maximum: The largest possible value.
-        repeated: True if the value is a text of parts with commas between them, for each of which the option may be
-            given once.
+        repeated: True for a text of parts with commas between them. The option may be given once for each part.
+        is_text: True if the value is sent, and so has to be UTF-8. The name of a file may have other bytes.
         variable: The environment variable, if another setting has the variable of this name.
     """
-    facts = {"doc": doc, "minimum": minimum, "maximum": maximum, "repeated": repeated, "variable": variable}
-    return field(default=default, metadata=facts)
+    limits = {"minimum": minimum, "maximum": maximum}
+    facts = {"doc": doc, "repeated": repeated, "is_text": is_text, "variable": variable}
+    return field(default=default, metadata=limits | facts)
 
 
 def variable_of(item: Field[Any]) -> str:
@@ -141,6 +145,17 @@ def for_grpc(value: float) -> int:
     return int(min(value, GRPC_MOST))
 
 
+def utf8(text: str, name: str) -> str:
+    """Return a text of the command line or the environment as UTF-8. Raise ConfigurationError if that is not possible.
+
+    In a locale such as C, Python keeps the bytes of such texts undecoded.
+    """
+    try:
+        return os.fsencode(text).decode() if any("\ud800" <= sign <= "\udfff" for sign in text) else text
+    except UnicodeError:
+        raise ConfigurationError(f"the {name} is not UTF-8") from None
+
+
 def load(
     cls: type[Settings], overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
@@ -165,6 +180,8 @@ def load(
             values[item.name] = given
         elif variable in environ:
             values[item.name] = _parse(variable, environ[variable], plain_type(hints[item.name]), item.default)
+        if item.metadata.get("is_text") and isinstance(values.get(item.name), str):
+            values[item.name] = utf8(values[item.name], item.name.replace("_", " "))
     return cls(**values)
 
 
@@ -191,8 +208,7 @@ def unknown_variables(kinds: Iterable[type], environ: Mapping[str, str] | None =
     """
     settings = {variable_of(item).removeprefix(PREFIX) for kind in kinds for item in fields(kind)}
     known = settings | {name.upper() for name in OPTIONS}
-    names = os.environ if environ is None else environ
-    given = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
+    given = {name.removeprefix(PREFIX) for name in environ or os.environ if name.startswith(PREFIX)}
     unknown: dict[str, str] = {}
     for name in sorted(given - known):
         if not name.startswith("TEST_"):  # those are for this project's own tests
@@ -224,22 +240,11 @@ def number_for(name: str, kind: type, default: Any = None) -> str:
 
 def _parse(variable: str, text: str, kind: type, default: Any) -> Any:
     if kind is bool:
-        truths = {
-            "1": True,
-            "true": True,
-            "yes": True,
-            "on": True,
-            "0": False,
-            "false": False,
-            "no": False,
-            "off": False,
-        }
-        if text.lower() not in truths:
+        if text.lower() not in (*TRUE, *FALSE):
             raise ConfigurationError(f"{variable} is '{text}'; it must be true or false")
-        return truths[text.lower()]
+        return text.lower() in TRUE
     try:
         return kind(text)
     except ValueError as error:
-        raise ConfigurationError(
-            f"{variable} is '{text}'; it must be {number_for(variable.lower(), kind, default)}"
-        ) from error
+        wanted = number_for(variable.lower(), kind, default)
+        raise ConfigurationError(f"{variable} is '{text}'; it must be {wanted}") from error

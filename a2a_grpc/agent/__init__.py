@@ -1,6 +1,8 @@
 """Writing an agent: `Agent` declares it, a handler gets a `Turn`, and outcomes end a turn.
 
 agent    the declaration of an agent
+skill    a skill, and its function
+choice   the skill that a message is for
 card     the agent card
 handler  checks of handlers and agents
 turn     one incoming message
@@ -16,7 +18,7 @@ steps    the steps of a turn, whose results are stored
 packed   values that a task keeps, as bytes
 """
 
-from a2a_grpc.agent.agent import DEFAULT_MODES, Agent, Skill
+from a2a_grpc.agent.agent import DEFAULT_MODES, Agent
 from a2a_grpc.agent.answer import Answer
 from a2a_grpc.agent.backend import TurnBackend
 from a2a_grpc.agent.callback import CallbackTask
@@ -26,6 +28,7 @@ from a2a_grpc.agent.handler import INSTEAD, check_agent, is_executor
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.packed import Kept
+from a2a_grpc.agent.skill import Skill
 from a2a_grpc.agent.steps import step_of
 from a2a_grpc.agent.threads import Threads
 from a2a_grpc.agent.turn import Turn

@@ -2,72 +2,25 @@
 
 import inspect
 import re
-import reprlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from typing import Literal, TypeAlias, TypeVar
 
-from a2a_grpc.agent.callback import is_callback
 from a2a_grpc.agent.callbacks import Callbacks, OnCallback, check_brings_result
+from a2a_grpc.agent.choice import Choice, Router
 from a2a_grpc.agent.handler import check_called, handler_of
-from a2a_grpc.agent.output import Output
-from a2a_grpc.agent.turn import Turn
+from a2a_grpc.agent.skill import Handler, Skill, Validator
 from a2a_grpc.arguments import checked
-from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, Violation
-from a2a_grpc.parts import to_python
 from a2a_grpc.principal import Principal
 from a2a_grpc.text import flaw
-from a2a_grpc.wire import AgentCard, Message, SendMessageRequest
+from a2a_grpc.wire import AgentCard, SendMessageRequest
 
-Handler: TypeAlias = Callable[[Turn], Awaitable[Output] | AsyncIterator[Output]]
-"""The function of a skill: a coroutine function that returns its output, or an async generator function."""
-Router: TypeAlias = Callable[[Message], str | Awaitable[str | None] | None]
-"""A function that chooses a skill for a message. It returns the id of the skill, or None for the default skill."""
-Validator: TypeAlias = Callable[[Message], None]
-"""A function that raises InvalidRequestError for a message that a skill does not accept."""
 ExtendedCard: TypeAlias = Callable[[AgentCard, Principal], AgentCard | Awaitable[AgentCard]]
 """A function that makes the extended agent card for a caller from a copy of the public card."""
 Decorated = TypeVar("Decorated")
 Called = TypeVar("Called", bound=OnCallback)
 
-SKILL = "skill"
-"""The key in the metadata of a message or a request with which a caller names the skill."""
-
 DEFAULT_MODES = ("text/plain", "application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class Skill:
-    """One thing that the agent can do, and the function that does it. `Agent.skill` makes it.
-
-    Attributes:
-        id: The id by which callers name the skill.
-        name: The name on the agent card.
-        description: The description on the agent card.
-        tags: The tags on the agent card. There is at least one.
-        examples: Examples of messages, on the agent card.
-        input_modes: The media types that the skill accepts; empty for those of the agent.
-        output_modes: The media types that the skill gives; empty for those of the agent.
-        answers: "task" if a message to the skill makes a task, "message" if the skill answers with a message only.
-        scopes: The scopes that a caller needs, all of them.
-        validate: The function that checks a message before anything is stored, if there is one.
-        handler: The function that does the work.
-        is_generator: True if the handler yields pieces, False if it returns its output.
-    """
-
-    id: str
-    name: str
-    description: str
-    tags: tuple[str, ...]
-    examples: tuple[str, ...]
-    input_modes: tuple[str, ...]
-    output_modes: tuple[str, ...]
-    answers: Literal["task", "message"]
-    validate: Validator | None
-    handler: Handler
-    is_generator: bool
-    scopes: tuple[str, ...] = ()
 
 
 @checked()
@@ -123,8 +76,7 @@ class Agent:
         self.skills: dict[str, Skill] = {}
         self.extended: ExtendedCard | None = None
         self.callbacks = Callbacks(name)
-        self._callback_skill = ""
-        self._router: Router | None = None
+        self._choice = Choice(name, self.skills)
 
     def skill(
         self,
@@ -238,7 +190,7 @@ class Agent:
             input_modes=("*/*",),
             validate=check_brings_result,
         )(self.callbacks.take)
-        self.callbacks.function, self._callback_skill = function, name
+        self.callbacks.function, self._choice.callback_skill = function, name
         return function
 
     def router(self, route: Router) -> Router:
@@ -251,7 +203,7 @@ class Agent:
             route: A function, or a coroutine function, that takes the message. It returns the id of a skill, or None
                 for `default_skill`.
         """
-        self._router = route
+        self._choice.router = route
         return route
 
     def extended_card(self, make: ExtendedCard) -> ExtendedCard:
@@ -283,61 +235,4 @@ class Agent:
             PermissionDeniedError: The caller lacks a scope that the skill needs.
             LookupError: The router returned an id that is no skill.
         """
-        unnamed = f"message.metadata.{SKILL}", ""
-        field, named = named_in_metadata(request, SKILL, "a text: the id of a skill") or unnamed
-        skill_id = named or previous
-        if not skill_id and is_callback(request.message):
-            skill_id = self._callback_skill
-        if not skill_id and len(ordinary := [one for one in self.skills if one != self._callback_skill]) == 1:
-            skill_id = ordinary[0]
-        if not skill_id and len(self.skills) == 1:
-            skill_id = next(iter(self.skills))
-        if not skill_id and self._router is not None:
-            chosen = self._router(request.message)
-            if not isinstance(chosen, str) and inspect.isawaitable(chosen):
-                chosen = await chosen
-            skill_id = chosen or ""
-            if skill_id and skill_id not in self.skills:
-                raise LookupError(f"the router of '{self.name}' chose '{skill_id}', which is not a skill")
-        skill = self.skills.get(skill_id or self.default_skill or "")
-        if skill is None:
-            known = ", ".join(f"'{known}'" for known in self.skills)
-            if skill_id:
-                said = f"'{skill_id}' is not a skill of this agent; its skills are {known}"
-            else:
-                first = next(iter(self.skills), "ID")
-                said = (
-                    f"this agent has several skills; name one of {known} in the metadata, for example "
-                    f'metadata={{"skill": "{first}"}} in Python, -m skill={first} on the command line'
-                )
-            raise InvalidRequestError.of(Violation(field, said))
-        held = principal.scopes if principal else ()
-        if missing := [scope for scope in skill.scopes if scope not in held]:
-            raise PermissionDeniedError(
-                f"the skill '{skill.id}' needs the scope {', '.join(map(repr, missing))}, which the caller lacks",
-                metadata={"skill": skill.id, "missing_scopes": ",".join(missing)},
-            )
-        if skill.validate is not None:
-            skill.validate(request.message)
-        return skill
-
-
-def named_in_metadata(request: SendMessageRequest, key: str, expected: str) -> tuple[str, str] | None:
-    """Return the field in which a caller names something, and the name. The message counts before the request.
-
-    Return None without a name. Raise InvalidRequestError, which says what is `expected`, for each name that is no text.
-    """
-    if not request.message.HasField("metadata") and not request.HasField("metadata"):
-        return None
-    named: list[tuple[str, str]] = []
-    wrong: list[Violation] = []
-    for path, holder in (("message.metadata", request.message), ("metadata", request)):
-        if not holder.HasField("metadata") or key not in holder.metadata.fields:
-            continue
-        given, field = holder.metadata.fields[key], f"{path}.{key}"
-        if given.WhichOneof("kind") != "string_value":
-            wrong.append(Violation(field, f"is {reprlib.repr(to_python(given))}; it must be {expected}"))
-        named.append((field, given.string_value))
-    if wrong:
-        raise InvalidRequestError.of(*wrong)
-    return named[0] if named else None
+        return await self._choice.skill_for(request, previous, self.default_skill or "", principal)

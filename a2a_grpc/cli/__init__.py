@@ -1,7 +1,8 @@
 """The command line `a2a-grpc`.
 
 app          the command with all its verbs
-verb         what the verbs that call an agent share
+verb         the command of a verb that calls an agent
+session      one run of such a verb
 
 Verbs, one file each:
 
@@ -25,6 +26,7 @@ agents       find agents in a registry
 health       ask grpc.health.v1
 ping         measure round trips
 doctor       check each step of a call
+services     the services that reflection lists
 top          a live view of a server, from its metrics
 readings     what it shows, from two readings of the metrics
 login        sign in with a browser
@@ -59,6 +61,7 @@ register     serving an agent that registers
 Output:
 
 show         printing tasks and events
+rows         printing lists of tasks
 follow       watching a task until it is settled
 described    times, messages and files in a few words
 grpcurl      calls as commands for grpcurl
@@ -67,6 +70,7 @@ trace        the metadata and status of each call
 output       standard output and standard error
 saving       writing the files of artifacts
 screen       terminals
+progress     the spinner and the bar
 exits        exit codes, and the line that says what went wrong
 """
 

@@ -12,8 +12,9 @@ from google.protobuf.message import Message as ProtobufMessage
 from a2a_grpc.cli.card import show_card
 from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.exits import EPILOG, ExitCode
+from a2a_grpc.cli.session import Session
 from a2a_grpc.cli.usage import Command, Group
-from a2a_grpc.cli.verb import Session, Verb, verb
+from a2a_grpc.cli.verb import Verb, verb
 from a2a_grpc.client.finding import no_agent
 from a2a_grpc.client.registry import FoundAgent, Registry, registry_at
 from a2a_grpc.masking import mask_url

@@ -6,7 +6,7 @@ import typer
 
 from a2a_grpc.cli.content import metadata_of
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.client.operations import cancel_request
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.client.card import problems_of
 from a2a_grpc.client.connection import cards_for
 from a2a_grpc.client.target import Address, CardUrl, parse

@@ -9,7 +9,7 @@ from a2a_grpc.cli import message as given
 from a2a_grpc.cli.conversation import Conversation, Leave, Stopped
 from a2a_grpc.cli.exits import ExitCode, say_error
 from a2a_grpc.cli.lines import Lines
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 

@@ -11,7 +11,7 @@ from a2a_grpc.auth.file import OF_SENTINELS, Accepted, accepted
 from a2a_grpc.cli.looks import certificates, count, credentials, free, key_file, shown, store_of, writable
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.show import Show
-from a2a_grpc.cli.steps import Skipped, Step, take
+from a2a_grpc.cli.steps import Skipped, Step, take_all
 from a2a_grpc.config import ConfigurationError, load
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import one_line
@@ -36,13 +36,13 @@ def check_server(find: Callable[[], Served], settings: Mapping[str, Any], output
         output: The format of the output.
     """
     checks = _OfServer(_found(find), settings)
-    return asyncio.run(take(Show(as_json=output is OutputFormat.JSON), checks.steps()))
+    return asyncio.run(take_all(Show(as_json=output is OutputFormat.JSON), checks.steps()))
 
 
 def check_sentinel(settings: Mapping[str, Any], output: OutputFormat) -> bool:
     """Check the settings of a sentinel, step by step. Return True if it can start."""
     checks = _OfSentinel(settings)
-    return asyncio.run(take(Show(as_json=output is OutputFormat.JSON), checks.steps()))
+    return asyncio.run(take_all(Show(as_json=output is OutputFormat.JSON), checks.steps()))
 
 
 def _found(find: Callable[[], Served]) -> Callable[[], Served]:

@@ -1,7 +1,6 @@
 """Parts and JSON values from the texts that a user gives on the command line."""
 
 import json
-import os
 import sys
 from collections import Counter
 from decimal import Decimal, InvalidOperation
@@ -9,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any, cast
 
 from a2a_grpc.cli.files import read_file, read_stream
-from a2a_grpc.config import ConfigurationError
+from a2a_grpc.config import ConfigurationError, utf8
 from a2a_grpc.parts import Inexact, Json, value
 from a2a_grpc.parts.making import named_part
 from a2a_grpc.plain import Path, dotted
@@ -24,16 +23,23 @@ def message_parts(texts: list[str], files: list[FilePath], data: list[str]) -> l
 
     Raise ConfigurationError if there is no part.
     """
-    parts = [Part(text=_stdin() if text == "-" else utf8(text)) for text in ([" ".join(texts)] if texts else [])]
-    for file in files:
-        try:
-            parts.append(named_part(file.name, read_file(file)))
-        except OSError as error:
-            raise ConfigurationError(f"cannot read --file '{file}': {error.strerror}") from error
+    text = " ".join(texts)
+    parts = [Part(text=_stdin() if text == "-" else utf8(text, "text"))] if texts else []
+    parts += [part_of_file("--file ", file) for file in files]
     parts += [Part(data=value(json_of("--data", text))) for text in data]
     if not parts:
         raise ConfigurationError("there is nothing to send; give a text, --file or --data")
     return parts
+
+
+def part_of_file(option: str, path: str | FilePath) -> Part:
+    """Return a part with a file. Raise ConfigurationError, with the name of the option, if it cannot be sent."""
+    try:
+        return named_part(FilePath(path).name, read_file(FilePath(path)))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {option}'{path}': {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"cannot read {option}'{path}': no file has such a name ({error})") from error
 
 
 def json_of(option: str, text: str) -> Json:
@@ -41,7 +47,7 @@ def json_of(option: str, text: str) -> Json:
 
     Raise ConfigurationError, with the name of the option, if it is not JSON.
     """
-    text = utf8(text)
+    text = utf8(text, "text")
     given = text if text.startswith("@") else _cut(text)
     if text.startswith("@"):
         try:
@@ -191,16 +197,6 @@ def _stdin() -> str:
         raise ConfigurationError("standard input is not text in UTF-8; send a file with --file") from None
     except OSError as error:
         raise ConfigurationError(f"standard input cannot be read: {error.strerror}") from None
-
-
-def utf8(text: str, name: str = "text") -> str:
-    """Return an argument as UTF-8. Raise ConfigurationError, with its name, if this is not possible."""
-    if not any("\ud800" <= sign <= "\udfff" for sign in text):
-        return text
-    try:
-        return os.fsencode(text).decode()  # in a locale such as C, Python keeps the bytes of the arguments undecoded
-    except (UnicodeEncodeError, UnicodeDecodeError):
-        raise ConfigurationError(f"the {name} is not UTF-8") from None
 
 
 def decoded(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,15 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from a2a_grpc import lifecycle
-from a2a_grpc.cli.content import utf8
+from a2a_grpc.cli.content import part_of_file
 from a2a_grpc.cli.described import said_in
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.follow import exit_code_for
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.rows import show_rows
+from a2a_grpc.cli.session import Session
 from a2a_grpc.client import Client, Event, SendOptions, TaskStream
-from a2a_grpc.config import ConfigurationError
+from a2a_grpc.config import ConfigurationError, utf8
 from a2a_grpc.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
-from a2a_grpc.parts import file_part
 from a2a_grpc.signals import INTERRUPT, signals_to
 from a2a_grpc.wire import Message, Part, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
@@ -85,7 +85,7 @@ class Conversation:
 
         Ctrl-C cancels the task. At the second one, raise Leave.
         """
-        parts = [*([Part(text=utf8(text))] if text.strip() else []), *self.files]
+        parts = [*([Part(text=utf8(text, "text"))] if text.strip() else []), *self.files]
         options = SendOptions(**self._options)
         options["context_id"] = self._context
         asked, self.asking = self.asking, None
@@ -112,21 +112,13 @@ class Conversation:
             return
         if task.status.state in lifecycle.INTERRUPTED:
             self.asking = task
-        if self.show.as_json:
-            self.show.json(task)
-        else:
-            self.show.task(task)
+        self.show.task(task)
 
     async def add_file(self, path: str) -> None:
         """Send a file with the next message."""
         if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
             path = path[1:-1]
-        try:
-            self.files.append(file_part(os.path.expanduser(path)))  # noqa: ASYNC240 (nothing else waits)
-        except OSError as error:
-            raise ConfigurationError(f"cannot read '{path}': {error.strerror}") from error
-        except ValueError as error:
-            raise ConfigurationError(f"cannot read '{path}': no file has such a name ({error})") from error
+        self.files.append(part_of_file("", os.path.expanduser(path)))  # noqa: ASYNC240 (nothing else waits)
         self.show.note(f"'{path}' goes with the next message; an empty line sends it alone")
 
     async def cancel(self, task_id: str) -> None:
@@ -149,20 +141,12 @@ class Conversation:
         await self._until_interrupted(self._list("" if which else self._context))
 
     async def _list(self, context: str) -> None:
-        shown = 0
-        async for task in self._client.list(context_id=context, page_size=MOST_TASKS):
-            if shown == MOST_TASKS:
-                self.show.note("there are more; 'a2a-grpc list' shows them")
-                break
-            if self.show.as_json:
-                self.show.json(task)
-            else:
-                if not shown:
-                    self.show.head()
-                self.show.row(task)
-            shown += 1
+        tasks = self._client.list(context_id=context, page_size=MOST_TASKS)
+        shown, is_all = await show_rows(self.show, tasks, MOST_TASKS)
         if not shown:
             self.show.note("no tasks")
+        elif not is_all:
+            self.show.note("there are more; 'a2a-grpc list' shows them")
 
     def begin(self) -> None:
         """Begin another conversation."""

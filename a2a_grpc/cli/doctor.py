@@ -4,18 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
 
 import grpc
 import grpc.aio
-import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2
 
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, hint_for
 from a2a_grpc.cli.health import serving_name
-from a2a_grpc.cli.steps import Skipped, Weak, tell
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.services import services_of
+from a2a_grpc.cli.session import Session, Target
+from a2a_grpc.cli.steps import Skipped, Weak, take, tell
 from a2a_grpc.client import Client
 from a2a_grpc.client.card import problems_of
 from a2a_grpc.client.connection import Link
@@ -42,12 +41,7 @@ from a2a_grpc.errors import (
     VersionNotSupportedError,
 )
 from a2a_grpc.protocol import PROTOCOL_VERSION
-from a2a_grpc.rpc.reflection import METHOD, V1, V1ALPHA
 from a2a_grpc.wire import SERVICE_NAME, AgentCard
-
-Target = Annotated[
-    str | None, typer.Argument(metavar="[TARGET]", help="Address of the agent, or URL of its card.", show_default=False)
-]
 
 NO_TASK = "a2a-grpc-doctor"
 """A task id that no agent has."""
@@ -96,17 +90,15 @@ async def doctor(session: Session, target: Target = None) -> ExitCode:
             tell(session.show, "card", "failed", str(error))
             return exit_code_of(error)
         patient = Patient(session, client, await client.link())
+
+        def say(error: Exception) -> str:
+            said = str(error) or f"no answer within {patient.timeout_s:g} s"
+            return "; ".join(filter(None, (said, hint_for(error))))
+
         for name, step in STEPS.items():
-            try:
-                tell(session.show, name, "ok", await step(patient))
-            except Skipped as reason:
-                tell(session.show, name, "skipped", str(reason))
-            except Weak as missing:
-                tell(session.show, name, "missing", str(missing))
-            except (ProbeFailure, A2AError, ConfigurationError, TimeoutError) as error:
-                said = str(error) or f"no answer within {patient.timeout_s:g} s"
-                tell(session.show, name, "failed", "; ".join(filter(None, (said, hint_for(error)))))
-                return ExitCode.UNREACHABLE if isinstance(error, ProbeFailure) else exit_code_of(error)
+            failure = await take(session.show, name, partial(step, patient), weak="missing", say=say)
+            if failure is not None:
+                return ExitCode.UNREACHABLE if isinstance(failure, ProbeFailure) else exit_code_of(failure)
     if not session.show.as_json:
         session.show.fields((f"All is well with {session.shown}.", "green"))
     return ExitCode.OK
@@ -170,32 +162,13 @@ async def _health(patient: Patient) -> str:
 async def _reflection(patient: Patient) -> str:
     try:
         async with asyncio.timeout(patient.timeout_s):
-            services = await _services(patient)
+            services = await services_of(patient.link.channel, await patient.metadata())
     except grpc.aio.AioRpcError as failure:
         why = "is not served" if failure.code() is grpc.StatusCode.UNIMPLEMENTED else f"fails: {failure.details()}"
         raise Weak(f"reflection {why}; grpcurl needs the .proto file") from failure
     if SERVICE_NAME not in services:
         raise UnimplementedError(f"the server does not serve {SERVICE_NAME}, but {', '.join(services) or 'nothing'}")
     return f"{len(services)} services, {SERVICE_NAME} among them"
-
-
-async def _services(patient: Patient) -> list[str]:
-    """Return the names of the services, by reflection v1, or by v1alpha if the server has no other."""
-    for version in (V1, V1ALPHA):
-        # One request, sent with the call. A request that is written later can reach a server that has refused the call.
-        ask_once = patient.link.channel.unary_stream(
-            f"/{version}/{METHOD}",
-            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
-            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-        )
-        request = reflection_pb2.ServerReflectionRequest(list_services="")
-        try:
-            async for response in ask_once(request, metadata=await patient.metadata()):
-                return [service.name for service in response.list_services_response.service]
-        except grpc.aio.AioRpcError as failure:
-            if version == V1ALPHA or failure.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                raise
-    return []
 
 
 async def _card(patient: Patient) -> str:

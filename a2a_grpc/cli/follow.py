@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from a2a_grpc import lifecycle
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.client import Client, ClientSettings, TaskStream
 from a2a_grpc.config import flag_of
 from a2a_grpc.errors import A2AError

@@ -6,7 +6,7 @@ import typer
 
 from a2a_grpc.cli import saving
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.wire import GetTaskRequest
@@ -33,10 +33,7 @@ async def get(
         return await session.grpcurl("GetTask", GetTaskRequest(id=task_id, history_length=history), *metadata)
     async with session.client() as client:
         task = await client.get(task_id, history_length=history, artifacts=not no_artifacts)
-    if session.show.as_json:
-        session.show.json(task)
-    else:
-        session.show.task(task)
+    session.show.task(task)
     if save is not None:
         saving.save(task, save, session.show, force=force)
     return ExitCode.OK

@@ -7,16 +7,12 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session, Target
 from a2a_grpc.client import Client
 from a2a_grpc.client.status import to_error
 from a2a_grpc.errors import A2AError, DeadlineExceededError, TaskNotFoundError, UnimplementedError
 
 HEALTH = "grpc.health.v1.Health"
-
-Target = Annotated[
-    str | None, typer.Argument(metavar="[TARGET]", help="Address of the agent, or URL of its card.", show_default=False)
-]
 
 
 async def health(

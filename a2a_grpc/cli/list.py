@@ -6,9 +6,11 @@ from typing import Annotated, cast
 import typer
 
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.rows import show_rows
+from a2a_grpc.cli.session import Session
+from a2a_grpc.client.pages import list_request
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.wire import ListTasksRequest, TaskState
+from a2a_grpc.wire import TaskState
 
 
 async def list_tasks(
@@ -26,27 +28,15 @@ async def list_tasks(
     moment = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
     page_size = min(limit, 100)
     if session.as_grpcurl:
-        request = ListTasksRequest(context_id=context, status=wanted, page_size=page_size, include_artifacts=artifacts)
-        if moment is not None:
-            request.status_timestamp_after.FromDatetime(moment)
+        request = list_request(
+            context_id=context, status=wanted, since=moment, page_size=page_size, include_artifacts=artifacts
+        )
         return await session.grpcurl("ListTasks", request)
-    shown = 0
     async with session.client() as client:
         tasks = client.list(
             context_id=context, status=wanted, since=moment, page_size=page_size, include_artifacts=artifacts
         )
-        is_all = True
-        async for task in tasks:
-            if shown == limit:
-                is_all = False
-                break
-            if session.show.as_json:
-                session.show.json(task)
-            else:
-                if not shown:
-                    session.show.head()
-                session.show.row(task)
-            shown += 1
+        shown, is_all = await show_rows(session.show, tasks, limit)
     if not (is_all and shown and session.show.as_json):
         session.show.note(_counted(shown, tasks.total or 0, is_all=is_all))
     return ExitCode.OK

@@ -12,7 +12,7 @@ from a2a_grpc.address import is_wildcard
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.grpcurl import PUSH_TOKEN
 from a2a_grpc.cli.options import LogFormatOption, LogLevel, LogLevelOption
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.client import Client
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError

@@ -7,8 +7,8 @@ import typer
 
 from a2a_grpc.cli.card import DEFAULT_CARD
 from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.session import Session
 from a2a_grpc.cli.stored import check, keep, login_of
-from a2a_grpc.cli.verb import Session
 from a2a_grpc.client.connection import cards_for
 from a2a_grpc.client.device import OFFLINE, ask_for_code, check_scopes, device_endpoints, wait_for_token
 from a2a_grpc.client.endpoint import check_url

@@ -9,8 +9,9 @@ from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.exits import EPILOG, ExitCode
 from a2a_grpc.cli.grpcurl import PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL
 from a2a_grpc.cli.listen import listen
+from a2a_grpc.cli.session import Session
 from a2a_grpc.cli.usage import Command, Group
-from a2a_grpc.cli.verb import Session, Verb, verb
+from a2a_grpc.cli.verb import Verb, verb
 from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import (
     AuthenticationInfo,

@@ -2,25 +2,23 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 from google.protobuf.message import Message as ProtobufMessage
-from rich.text import Text
 
 from a2a_grpc import lifecycle
-from a2a_grpc.cli.described import age, describe_file, moment, said_in
+from a2a_grpc.cli.described import describe_file, said_in
 from a2a_grpc.cli.output import Output
+from a2a_grpc.cli.progress import ProgressBar
 from a2a_grpc.cli.screen import Guarded, Piece, Screen, errors
 from a2a_grpc.client import Event
 from a2a_grpc.client.pieces import Pieces, progress_in
 from a2a_grpc.errors import InvalidAgentResponseError
 from a2a_grpc.harmless import block, flat, harmless_json, one_line
 from a2a_grpc.lifecycle import element_of, state_name
-from a2a_grpc.parts import text_of, to_python
+from a2a_grpc.parts import to_python
 from a2a_grpc.wire import (
     ROLE_USER,
     Artifact,
@@ -31,10 +29,6 @@ from a2a_grpc.wire import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
-
-if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.progress import Progress
 
 STYLES = {
     lifecycle.SUBMITTED: "dim",
@@ -57,13 +51,12 @@ class Show:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.about = Screen.of_stderr()
-        self._out = Screen.of_stdout()
+        self.out = Screen.of_stdout()
         self._pieces = Pieces()
         self._is_narrow = isinstance(sys.stdout, Output) and sys.stdout.is_narrow
         self._in_line = False
         self._artifact_in_line = ""
-        self._progress: Progress | None = None
-        self._sign: Live | None = None
+        self._bar = ProgressBar(self.about)
         self._done: dict[str, float] = {}
         """The progress of each artifact that was shown last."""
 
@@ -100,9 +93,9 @@ class Show:
 
     def fields(self, *pieces: Piece) -> None:
         """Print texts as one line, for people. Styles, and the cutting of long texts, are for terminals only."""
-        if self._out.is_terminal:
+        if self.out.is_terminal:
             cut = (one_line(piece) if isinstance(piece, str) else (one_line(piece[0]), piece[1]) for piece in pieces)
-            return self._out.say(*cut)
+            return self.out.say(*cut)
         return self.line("".join(flat(piece if isinstance(piece, str) else piece[0]) for piece in pieces))
 
     def answer(self, reply: Task | Message) -> None:
@@ -119,27 +112,13 @@ class Show:
         return self.status(reply.status, reply.id)
 
     def task(self, task: Task) -> None:
-        """Print the messages of a task, then its artifacts, then its state."""
+        """Print the messages of a task, then its artifacts, then its state. As JSON, print the task."""
+        if self.as_json:
+            return self.json(task)
         for message in task.history:
             who = "user" if message.role == ROLE_USER else "agent"
             self.about.say((f"{who}:", "dim"), " ", block(said_in(message.parts, with_data=True)))
-        self.answer(task)
-
-    def head(self) -> None:
-        """Print the header of a list of tasks. On a pipe it goes to standard error, since the answer has tasks only."""
-        columns = f"{'TASK':36}  {'STATE':14}  {'CHANGED (UTC)':19}  {'AGE':>4}  SAYS"
-        if self._out.is_terminal:
-            self.fields((columns, "dim"))
-        else:
-            self.note(columns)
-
-    def row(self, task: Task) -> None:
-        """Print a task as one line of a list."""
-        said = text_of(task.status.message).strip().splitlines()
-        state = (f"{state_name(task.status.state):14}", STYLES.get(task.status.state, ""))
-        changed = task.status.timestamp
-        when = f"  {moment(changed)}  {age(changed, time.time()):>4}  "
-        self.fields(f"{task.id:36}", "  ", state, when, said[0] if said else "")
+        return self.answer(task)
 
     def begin(self) -> None:
         """Forget what was shown. Call this before the events of another task."""
@@ -192,13 +171,7 @@ class Show:
         if self.as_json or not self.about.is_terminal:
             yield
             return
-        from rich.live import Live  # imported here, since most runs do not need them
-        from rich.spinner import Spinner
-
-        waiting = Spinner("dots", Text("waiting for the agent", "dim"), style="status.spinner")
-        # Otherwise Rich reads text for redirected streams as colours and links.
-        with Live(waiting, console=self.about, transient=True, redirect_stdout=False, redirect_stderr=False) as sign:
-            self._sign = sign
+        with self._bar.waiting():
             yield
 
     @contextmanager
@@ -208,7 +181,7 @@ class Show:
             yield
         finally:
             self._end_line()
-            self._end_bar()
+            self._bar.end()
 
     def progress(self, artifact: Artifact) -> bool:
         """Show the progress that an artifact reports on standard error. Return True if it reports progress."""
@@ -219,39 +192,16 @@ class Show:
             return True
         self._done[artifact.artifact_id] = done
         name = artifact.name or artifact.artifact_id
+        self._break_line()
         if self.about.is_terminal:
-            self._bar(one_line(name, NAME_MAX), done)
+            self._bar.show(one_line(name, NAME_MAX), done)
         else:
-            self._break_line()
             self.about.say(one_line(name), f" {done:.0%}")
         return True
 
-    def _bar(self, name: str, progress: float) -> None:
-        if self._progress is None:
-            # imported here, since most runs have no bar
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-            self._break_line()
-            if self._sign is not None:
-                self._sign.stop()  # the bar replaces the spinner
-            words = TextColumn("{task.description}", markup=False)
-            self._progress = Progress(
-                words,
-                BarColumn(),
-                TaskProgressColumn(),
-                TimeElapsedColumn(),
-                console=self.about,
-                transient=True,
-                redirect_stdout=False,  # standard output is for the agent's answer
-                redirect_stderr=False,
-            )
-            self._progress.start()
-            self._progress.add_task(name, total=1.0)
-        self._progress.update(self._progress.task_ids[0], completed=progress, description=name)
-
     def _contents(self, parts: Iterable[Part], artifact: Artifact | None = None) -> None:
-        if self._out.is_terminal:
-            self._end_bar()
+        if self.out.is_terminal:
+            self._bar.end()
         name = artifact.artifact_id if artifact else ""
         if name != self._artifact_in_line:
             self._end_line()
@@ -269,15 +219,9 @@ class Show:
                     self._end_line()
                     self.fields(describe_file(part, artifact))
 
-    def _end_bar(self) -> None:
-        """End the bar before text is printed on the terminal."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
     def _break_line(self) -> None:
         """End the line on standard output before standard error is written, if both share a terminal."""
-        if self._out.is_terminal:
+        if self.out.is_terminal:
             self._end_line()
 
     def _end_line(self) -> None:

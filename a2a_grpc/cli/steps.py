@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from a2a_grpc.cli.show import Show
+from a2a_grpc.client.probe import ProbeFailure
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.errors import A2AError
@@ -36,17 +37,31 @@ def tell(show: Show, step: str, outcome: str, text: str) -> None:
     return show.fields((f"{outcome:8}", STYLES.get(outcome, "dim")), f"{step:11}", text)
 
 
-async def take(show: Show, steps: Iterable[Step]) -> bool:
-    """Take all steps, and print a line for each. Return True if none has failed."""
-    is_well = True
-    for name, work in steps:
-        try:
-            tell(show, name, "ok", await work())
-        except Skipped as reason:
-            tell(show, name, "skipped", str(reason))
-        except Weak as missing:
-            tell(show, name, "warning", str(missing))
-        except (ConfigurationError, StoreUnavailable, A2AError, OSError) as error:
-            is_well = False
-            tell(show, name, "failed", str(error))
-    return is_well
+async def take(
+    show: Show,
+    name: str,
+    work: Callable[[], Awaitable[str]],
+    *,
+    weak: str = "warning",
+    say: Callable[[Exception], str] = str,
+) -> Exception | None:
+    """Take a step, and print its line. Return the error if the step has failed.
+
+    `weak` is the outcome of a step that raises Weak. `say` returns the text for an error.
+    """
+    try:
+        tell(show, name, "ok", await work())
+    except Skipped as reason:
+        tell(show, name, "skipped", str(reason))
+    except Weak as missing:
+        tell(show, name, weak, str(missing))
+    except (ConfigurationError, StoreUnavailable, A2AError, ProbeFailure, OSError) as error:
+        tell(show, name, "failed", say(error))
+        return error
+    return None
+
+
+async def take_all(show: Show, steps: Iterable[Step]) -> bool:
+    """Take all steps. Return True if none has failed."""
+    failures = [await take(show, name, work) for name, work in steps]
+    return not any(failures)

@@ -7,7 +7,7 @@ import typer
 from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.follow import exit_code_for, follow
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.protocol import Key
 from a2a_grpc.wire import SubscribeToTaskRequest
 

@@ -8,7 +8,7 @@ import typer
 from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.follow import ask, exit_code_for, follow, wait_for
-from a2a_grpc.cli.verb import Session
+from a2a_grpc.cli.session import Session
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.wire import GetTaskRequest, Task
 

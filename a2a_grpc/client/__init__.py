@@ -23,7 +23,7 @@ portal         an event loop in a thread of its own
 delegated      remote tasks for a turn of an agent here
 questions      asking the user what a remote agent asks
 noted          the metadata of these questions
-canceling      canceling a remote task although its caller was canceled
+canceling      a begun stream, and canceling its task although the caller was canceled
 
 Streams that continue after a lost connection:
 
@@ -35,7 +35,8 @@ places         the places of events in their task
 followed       the task that the events build
 growth         a limit for this task
 taken          whether a task has taken a message
-reader         making the calls
+reader         taking the steps
+openings       beginning the calls
 disconnects    what a failed call means for a stream
 snapshot_diff  what a snapshot adds to known events
 polling        the events of an agent that does not stream

@@ -1,4 +1,4 @@
-"""Cancel the task of another agent although its caller was canceled."""
+"""A stream that has begun, whose remote task can be canceled although the caller itself was canceled."""
 
 import asyncio
 from contextlib import suppress
@@ -9,20 +9,40 @@ from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.errors import A2AError
 
 CANCEL_TIMEOUT_S = 5.0
-"""Seconds that a canceled caller waits for the cancellation of the remote task."""
+"""Seconds that a canceled caller waits for the cancelation of the remote task."""
 
 
-async def cancel_remote(client: Client, events: TaskStream, beginning: "asyncio.Task[None]") -> None:
-    """Cancel a remote task, although the caller itself was canceled. Wait at most `CANCEL_TIMEOUT_S` for it."""
+class BegunStream:
+    """A stream whose call begins now. If the caller is canceled meanwhile, the call goes on.
 
-    async def cancel() -> None:
-        await beginning  # the message may have made a task whose first event has not come yet
-        if events.task_id and events.state not in lifecycle.TERMINAL:
-            await client.cancel(events.task_id)
+    Attributes:
+        stream: The stream.
+    """
 
-    canceling = asyncio.create_task(cancel(), name="a2a-grpc:cancel")
-    with suppress(A2AError, TimeoutError):
-        async with asyncio.timeout(CANCEL_TIMEOUT_S):
-            await asyncio.shield(canceling)
-    for task in (canceling, beginning):
-        task.cancel()
+    def __init__(self, client: Client, stream: TaskStream) -> None:
+        self.stream = stream
+        self._client = client
+        self._beginning = asyncio.create_task(stream.begin(), name="a2a-grpc:begin")
+
+    async def begun(self) -> None:
+        """Wait for the first event. Raise an A2AError if it cannot be had."""
+        await asyncio.shield(self._beginning)
+
+    async def cancel(self) -> None:
+        """Cancel the remote task. Wait at most `CANCEL_TIMEOUT_S` for it."""
+        canceling = asyncio.create_task(self._cancel(), name="a2a-grpc:cancel")
+        with suppress(A2AError, TimeoutError):
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                await asyncio.shield(canceling)
+        canceling.cancel()
+        self._beginning.cancel()
+
+    def close(self) -> None:
+        """End the call. The remote task goes on."""
+        self._beginning.cancel()
+        self.stream.close()
+
+    async def _cancel(self) -> None:
+        await self._beginning  # the message may have made a task whose first event has not come yet
+        if self.stream.task_id and self.stream.state not in lifecycle.TERMINAL:
+            await self._client.cancel(self.stream.task_id)

@@ -8,7 +8,7 @@ from typing import Self
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Answer, Turn
-from a2a_grpc.client.canceling import cancel_remote
+from a2a_grpc.client.canceling import BegunStream
 from a2a_grpc.client.client import Client
 from a2a_grpc.client.noted import as_of, call_in, noted_in
 from a2a_grpc.client.questions import Questions, answer_options
@@ -51,8 +51,7 @@ class Delegated:
         self._recorded = deque(asked for asked in turn.recorded_questions if call_in(asked) == call)
         self._is_shown = False
         """True once the events that came before the first of the recorded questions were given."""
-        self._stream: TaskStream | None = None
-        self._beginning: asyncio.Task[None] | None = None
+        self._begun: BegunStream | None = None
         self._found: Task | None = None
         """The task as this run of the handler found it, if an earlier run began it."""
         self._known: Task | None = None
@@ -62,6 +61,10 @@ class Delegated:
         self._answered: TaskStatus | None = None
         """The status with the question that was answered last."""
         turn.talk.calls.add(call)
+
+    @property
+    def _stream(self) -> TaskStream | None:
+        return self._begun.stream if self._begun is not None else None
 
     @property
     def task(self) -> Task | None:
@@ -107,9 +110,8 @@ class Delegated:
         if (task := self.task) is not None:
             self._known = Task()
             self._known.CopyFrom(task)
-        self._stream, self._is_first = stream, True
-        self._beginning = asyncio.create_task(stream.begin(), name="a2a-grpc:begin")
-        await asyncio.shield(self._beginning)
+        self._begun, self._is_first = BegunStream(self._client, stream), True
+        await self._begun.begun()
 
     async def _read(self, stream: TaskStream) -> None:
         try:
@@ -224,15 +226,13 @@ class Delegated:
 
     async def cancel(self) -> None:
         """Cancel the other agent's task."""
-        if self._stream is not None and self._beginning is not None:
-            await cancel_remote(self._client, self._stream, self._beginning)
+        if self._begun is not None:
+            await self._begun.cancel()
 
     async def close(self) -> None:
         """End the stream. The other agent's task goes on."""
-        if self._beginning is not None:
-            self._beginning.cancel()
-        if self._stream is not None:
-            self._stream.close()
+        if self._begun is not None:
+            self._begun.close()
         await self._turn.talk.leave(self._call)
 
 

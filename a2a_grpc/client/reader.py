@@ -12,6 +12,7 @@ from a2a_grpc.client.calls import Calls, StreamCall
 from a2a_grpc.client.disconnects import Passing
 from a2a_grpc.client.failures import is_canceled
 from a2a_grpc.client.headers import Metadata
+from a2a_grpc.client.openings import Openings
 from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.client.resumption import Resumption
@@ -20,7 +21,7 @@ from a2a_grpc.client.spans import StreamSpan
 from a2a_grpc.client.steps import WITH_CALL, Step
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError, UnavailableError
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, NO_ARTIFACTS, Key
-from a2a_grpc.wire import GetTaskRequest, SendMessageRequest, SubscribeToTaskRequest, Task
+from a2a_grpc.wire import GetTaskRequest, SendMessageRequest, Task
 
 FAREWELL_S = 1.0
 """Seconds that the server has to end a stream after a terminal event."""
@@ -51,17 +52,15 @@ class EventReader:
     ) -> None:
         self._calls = calls
         self._resumption = resumption
-        self._send = send
         self._metadata = metadata
-        self._send_metadata = send_metadata
         self._retry = RetryPolicy(calls.contact)
         self.call: StreamCall | PolledCall | None = None
-        self._asked: Metadata = ()
-        self._sent: list[tuple[str, str]] = []
-        """The metadata of the call."""
         self._renewed_at = float("-inf")
         self._repeating_since = 0.0
         self._span = StreamSpan(calls.spans, send, resumption.progress)
+        self._openings = Openings(
+            calls, resumption, self._span, send=send, metadata=metadata, send_metadata=send_metadata
+        )
 
     async def advance(self) -> None:
         """Take steps until there is an event to read, or the stream ends.
@@ -122,8 +121,7 @@ class EventReader:
     async def _begin(self) -> None:
         """Begin a call, and wait for its initial metadata."""
         try:
-            call = await (self._begin_send() if self._resumption.is_sending else self._begin_subscription())
-            self.call = call
+            self.call = call = await self._openings.begin()
             self._resumption.begun(is_polled=isinstance(call, PolledCall))
             entries: Any = await call.initial_metadata() or ()
         except A2AError as error:
@@ -132,33 +130,6 @@ class EventReader:
         if metadata:
             self._answered()
         return self._resumption.metadata(metadata)
-
-    async def _begin_send(self) -> "StreamCall | PolledCall":
-        assert self._send is not None  # a stream without a task begins with a send
-        return await self._call("SendStreamingMessage", self._send, self._send_metadata)
-
-    async def _begin_subscription(self) -> "StreamCall | PolledCall":
-        progress = self._resumption.progress
-        seq = progress.places.seq
-        place = [(Key.AFTER, str(seq))] if seq is not None else []
-        return await self._call("SubscribeToTask", SubscribeToTaskRequest(id=progress.followed.id), place)
-
-    async def _call(
-        self, method: str, request: SendMessageRequest | SubscribeToTaskRequest, metadata: Metadata
-    ) -> "StreamCall | PolledCall":
-        self._sent = []
-        if self._resumption.is_polled or not await self._calls.may_stream(is_send=request is self._send):
-            could_stream = self._resumption.is_polled and not self._resumption.is_refused
-            return PolledCall(
-                self._calls,
-                request,
-                metadata=self._metadata,
-                send_metadata=metadata,
-                could_stream=could_stream,
-            )
-        self._asked = self._span.told([*self._metadata, *metadata])
-        call, self._sent = await self._calls.stream(method, request, metadata=self._asked)
-        return call
 
     async def _read(self) -> None:
         """Read the next element of the call."""
@@ -175,7 +146,10 @@ class EventReader:
                 raise
             if resumption.step is Step.STOP:
                 return None  # the stream was closed meanwhile
-            return resumption.failed(self._lost())
+            lost = self._calls.failures.error_of_cancel()
+            if not isinstance(lost, A2AError):
+                raise lost from None  # the client was closed
+            return resumption.failed(lost)
         if element is grpc.aio.EOF:
             return resumption.end()
         self._answered()
@@ -200,13 +174,6 @@ class EventReader:
         error = self._calls.failures.error_of(failure)
         error.__cause__ = failure
         return error
-
-    def _lost(self) -> A2AError:
-        """Return the error for a call that the peer has canceled. Raise RuntimeError if the client was closed."""
-        error = self._calls.failures.error_of_cancel()
-        if isinstance(error, A2AError):
-            return error
-        raise error from None
 
     async def _part(self) -> None:
         resumption = self._resumption
@@ -260,7 +227,7 @@ class EventReader:
         await asyncio.sleep(self._renewed_at + RENEWED_S - now())
         self._renewed_at = now()
         try:
-            fresh = await self._calls.headers.renewed(self._sent, self._asked)
+            fresh = await self._calls.headers.renewed(self._openings.sent, self._openings.asked)
         except A2AError as error:
             return self._resumption.failed(error)
         return self._resumption.renewed(are_others=fresh is not None)

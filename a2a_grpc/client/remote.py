@@ -1,6 +1,5 @@
 """A remote agent that is called like a coroutine of this program."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
@@ -11,7 +10,7 @@ from google.protobuf import json_format
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Turn
 from a2a_grpc.arguments import checked
-from a2a_grpc.client.canceling import cancel_remote
+from a2a_grpc.client.canceling import BegunStream
 from a2a_grpc.client.client import Client
 from a2a_grpc.client.connecting import connect
 from a2a_grpc.client.delegated import Delegated, delegated
@@ -212,13 +211,13 @@ class RemoteAgent:
             A2AError: The first event cannot be had, for example because the agent refuses the message.
         """
         async with self._client() as client, client.stream(content, **options) as events:
-            beginning = asyncio.create_task(events.begin(), name="a2a-grpc:begin")
+            begun = BegunStream(client, events)
             try:
-                await asyncio.shield(beginning)
+                await begun.begun()
                 yield events
             except BaseException as error:
                 if error is not events.error:
-                    await cancel_remote(client, events, beginning)
+                    await begun.cancel()
                 raise
 
     def describe(self) -> dict[str, Json]:

@@ -53,7 +53,9 @@ class ClientSettings:
     any_card_host: bool = setting(
         False, "Accept an agent card that names a gRPC interface on another host than the card's own."
     )
-    tenant: str | None = setting(None, "Tenant of each request; by default the one that the agent card names.")
+    tenant: str | None = setting(
+        None, "Tenant of each request; by default the one that the agent card names.", is_text=True
+    )
     sentinel: str | None = setting(
         None, "HOST:PORT of the sentinel at which agents with addresses such as name@domain are called."
     )

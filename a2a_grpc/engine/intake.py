@@ -6,7 +6,7 @@ from typing import Any
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed, Skill
-from a2a_grpc.agent.agent import SKILL
+from a2a_grpc.agent.choice import SKILL
 from a2a_grpc.engine.events import check_limits, now_us, status_event
 from a2a_grpc.engine.new_tasks import NewTasks
 from a2a_grpc.engine.priority import check_priority

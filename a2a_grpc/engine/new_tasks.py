@@ -7,7 +7,7 @@ from typing import Any
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Skill
-from a2a_grpc.agent.agent import SKILL
+from a2a_grpc.agent.choice import SKILL
 from a2a_grpc.engine.events import now_us, set_status, written
 from a2a_grpc.engine.queued_turn import Origin, QueuedTurn
 from a2a_grpc.engine.resources import Resources

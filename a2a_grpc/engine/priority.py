@@ -3,7 +3,7 @@
 import reprlib
 from enum import IntEnum
 
-from a2a_grpc.agent.agent import named_in_metadata
+from a2a_grpc.agent.choice import named_in_metadata
 from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, Violation
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import PRIORITY

@@ -26,6 +26,7 @@ class AttachSettings:
         "",
         "Name of the agent's store, the same for all agents that share it and an address; by default made from --store "
         "if others can share it.",
+        is_text=True,
     )
     fail_fast: bool = setting(False, "End at once if the agent cannot be attached; by default it tries again.")
     replace: bool = setting(False, "Replace the agent that is attached at the address, if it has the same principal.")

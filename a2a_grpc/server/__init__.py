@@ -18,6 +18,7 @@ admission    the checks of every call
 parsing      requests from their bytes
 width        counting the fields of large requests before they are parsed
 requests     the checks of requests
+quick_look   a quick look at a send, which most messages pass
 media_types  the media types that an agent accepts
 policy       what the policy of the deployment allows
 loads        loading tasks for responses

@@ -10,6 +10,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.parts import Budget, json_steps
 from a2a_grpc.server.media_types import MediaTypes
+from a2a_grpc.server.quick_look import is_plain
 from a2a_grpc.server.settings import RequestLimits
 from a2a_grpc.text import flaw
 from a2a_grpc.wire import (
@@ -52,7 +53,7 @@ class Checks:
             InvalidRequestError: A field is not possible.
             ContentTypeNotSupportedError: A part has a type that the agent does not accept (SEND-8).
         """
-        if not self._is_plain(request):
+        if not is_plain(request, self._limits, self._media_types):
             for _ in self.sending(request):
                 pass
 
@@ -60,40 +61,6 @@ class Checks:
         """Do what `send` does, in steps, because the JSON values of a large request take long to check."""
         yield from _refusing(self._send(request))
         self._media_types.check(request.message.parts)
-
-    def _is_plain(self, request: SendMessageRequest) -> bool:
-        """Return True if a quick look finds nothing wrong. Most messages have only a few texts or files."""
-        message, limits = request.message, self._limits
-        ids = message.message_id + message.context_id + message.task_id
-        if (
-            not message.message_id
-            or len(ids) > limits.max_id_chars
-            or "\0" in ids
-            or message.role != ROLE_USER
-            or message.HasField("metadata")
-            or request.HasField("metadata")
-            or message.reference_task_ids
-            or message.extensions
-            or not 0 < len(message.parts) <= limits.max_parts
-        ):
-            return False
-        if request.HasField("configuration"):
-            configuration = request.configuration
-            if (
-                configuration.history_length < 0
-                or configuration.accepted_output_modes
-                or configuration.HasField("task_push_notification_config")
-            ):
-                return False
-        for part in message.parts:
-            kind = part.WhichOneof("content")
-            if (
-                kind not in ("text", "raw")
-                or part.HasField("metadata")
-                or not self._media_types.accept(part.media_type, kind)
-            ):
-                return False
-        return True
 
     def get(self, request: GetTaskRequest) -> None:
         """Check the id and the history length of a request for a task."""

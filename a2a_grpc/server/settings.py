@@ -43,7 +43,7 @@ class ServerSettings(ListenSettings):
         "HOST:PORT that the agent card names; by default the listening address, or on 0.0.0.0 and [::] the host of the "
         "request for the card.",
     )
-    tenant: str = setting("", "Tenant that the agent card names.", variable="A2A_GRPC_CARD_TENANT")
+    tenant: str = setting("", "Tenant that the agent card names.", is_text=True, variable="A2A_GRPC_CARD_TENANT")
     only_tenant: bool = setting(False, "Refuse requests for any other tenant than `tenant`.")
     lenient_version: bool = setting(False, "Accept calls without the metadata 'a2a-version', for example from grpcurl.")
     cancel_on_disconnect: bool = setting(False, "Cancel the task of a send or stream if its caller disconnects.")

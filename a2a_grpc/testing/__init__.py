@@ -2,6 +2,7 @@
 
 running   a server for an agent, with a connected client
 scripted  agents whose answers are given as a list
+script    the steps of such a list
 clock     time limits that pass without waiting
 events    assertions about tasks and their events
 
@@ -12,7 +13,8 @@ unittest.
 from a2a_grpc.testing.clock import Clock
 from a2a_grpc.testing.events import assert_events, assert_state, collect, described
 from a2a_grpc.testing.running import running
-from a2a_grpc.testing.scripted import Ask, Pause, Pieces, ScriptedAgent, Status
+from a2a_grpc.testing.script import Ask, Pause, Pieces, Status
+from a2a_grpc.testing.scripted import ScriptedAgent
 
 __all__ = [
     "Ask",

@@ -2,75 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, cast
 
-from a2a_grpc.agent import Agent, Failed, Outcome, Turn
+from a2a_grpc.agent import Agent, Failed, Turn
 from a2a_grpc.arguments import checked
 from a2a_grpc.errors import A2AError
-from a2a_grpc.parts import Contents, check_content, put, text_of
-from a2a_grpc.wire import Artifact, Message
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Send a status message. The task stays in state WORKING.
-
-    Attributes:
-        content: What the caller reads.
-    """
-
-    content: Contents
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Pieces:
-    """Send one result in pieces, as a stream.
-
-    Args:
-        *pieces: The pieces, at least one.
-        interval_s: Seconds between two pieces.
-
-    Attributes:
-        pieces: The pieces.
-        interval_s: Seconds between two pieces.
-    """
-
-    pieces: tuple[Contents, ...]
-    interval_s: float
-
-    def __init__(self, *pieces: Contents, interval_s: float = 0.0) -> None:
-        object.__setattr__(self, "pieces", pieces)
-        object.__setattr__(self, "interval_s", interval_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait before the next step. The task stays in the state that it has.
-
-    Attributes:
-        seconds: The time to wait. A `Clock` can move it.
-    """
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask a question, and wait for the next message of the task.
-
-    Attributes:
-        question: What the caller reads.
-        auth: True for a question in state AUTH_REQUIRED, False for one in INPUT_REQUIRED.
-    """
-
-    question: Contents
-    auth: bool = False
-
-
-Step: TypeAlias = Contents | Status | Pieces | Pause | Ask | Exception
-"""One step of a turn. A content is a result. An exception ends the turn: an outcome such as `Failed`, another exception
-for an error in the agent's code, or an `A2AError` for a message that is refused."""
+from a2a_grpc.parts import Contents, text_of
+from a2a_grpc.testing.script import Ask, Pause, Pieces, Status, Step, steps_of
+from a2a_grpc.wire import Message
 
 
 @checked()
@@ -115,9 +54,7 @@ class ScriptedAgent(Agent):
     ) -> None:
         super().__init__(name, "Plays a script.", input_modes=["*/*"], output_modes=["*/*"], streaming=streaming)
         self.received: list[Message] = []
-        self._turns = [_steps_of(turn) for turn in turns]
-        for number, steps in enumerate(self._turns, start=1):
-            _check(f"turn {number}", steps, answers)
+        self._turns = [steps_of(f"turn {number}", turn, answers) for number, turn in enumerate(turns, start=1)]
         self._begun = 0
         self._given: dict[str, Sequence[Step]] = {}
         """The turn of each message whose turn has not ended, by the id of the message."""
@@ -204,57 +141,3 @@ async def _send(turn: Turn, pieces: Sequence[Contents], interval_s: float, *, id
         if number:
             await asyncio.sleep(interval_s)
         await turn.artifact(piece, id=id, append=number > 0, last_chunk=number == len(pieces) - 1)
-
-
-def _steps_of(turn: Any) -> list[Step]:
-    return list(turn) if isinstance(turn, list) else [turn]
-
-
-def _check(where: str, steps: Sequence[Step], answers: str) -> None:
-    """Raise TypeError or ValueError, with the place, unless the steps of a turn can be played."""
-    if not steps:
-        raise ValueError(f"{where} has no step; use None for a result that is empty")
-    for number, step in enumerate(steps, start=1):
-        place = f"{where}, step {number}" if len(steps) > 1 else where
-        is_last = number == len(steps)
-        match step:
-            case Exception():
-                if not is_last or (isinstance(step, A2AError) and len(steps) > 1):
-                    raise ValueError(f"{place} is {type(step).__name__}; no other step may stand beside it")
-                if answers == "message" and isinstance(step, Outcome):
-                    raise ValueError(f"{place} is {type(step).__name__}, but an answer in a message has no state")
-            case Pause(seconds):
-                _check_seconds(place, seconds)
-            case Status(content) | Ask(content):
-                _check_task(place, step, answers)
-                _check_contents(place, content)
-            case Pieces(pieces, interval_s):
-                _check_task(place, step, answers)
-                _check_seconds(place, interval_s)
-                if not pieces:
-                    raise ValueError(f"{place} is Pieces without a piece")
-                for piece in pieces:
-                    _check_contents(place, piece)
-            case _:
-                _check_contents(place, step)
-                if answers == "message" and not is_last:
-                    raise ValueError(f"{place} is a result, but an answer in a message is one result")
-
-
-def _check_task(place: str, step: object, answers: str) -> None:
-    if answers == "message":
-        raise ValueError(f"{place} is {type(step).__name__}, which needs a task; the agent answers with messages")
-
-
-def _check_seconds(place: str, seconds: object) -> None:
-    if not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise ValueError(f"{place} waits {seconds!r} seconds; it must be 0 or more, and finite")
-
-
-def _check_contents(place: str, content: Any) -> None:
-    try:
-        check_content(put(content, Artifact()))
-    except TypeError as error:
-        raise TypeError(f"{place}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 
 from a2a_grpc import Failed, Task, TaskState, lifecycle, text_of
+from a2a_grpc.cli.files import MAX_BYTES
 from a2a_grpc.parts import files_of
 from a2a_grpc.testing import Ask, Pause, Pieces, ScriptedAgent, Status
 from a2a_grpc.testing import running as serving_agent
@@ -165,6 +166,12 @@ async def test_lines_that_are_no_text_end_no_conversation(tmp_path: Path) -> Non
         done = await run("chat", at, stdin="/file a\0b\n", env={"XDG_STATE_HOME": str(tmp_path)})
         assert (done.code, done.out) == (2, "")
         assert "no file has such a name" in done.err
+        large = tmp_path / "large"
+        with large.open("wb") as file:
+            file.truncate(MAX_BYTES + 1)
+        done = await run("chat", at, stdin=f"/file {large}\n", env={"XDG_STATE_HOME": str(tmp_path)})
+        assert (done.code, done.out) == (2, "")
+        assert f"cannot read '{large}': it is larger than 512 MiB" in done.err
         keeps_bytes, is_strict = {"LC_ALL": "C"}, {"PYTHONIOENCODING": "utf-8:strict"}
         for env, said in ((keeps_bytes, "the text is not UTF-8"), (is_strict, "the line is not text in utf-8")):
             async with typing_at("chat", at, state=tmp_path, env=env) as terminal:

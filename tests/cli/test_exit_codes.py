@@ -198,6 +198,9 @@ async def test_an_id_that_is_no_text_and_a_folder_that_cannot_be_are_refused_bef
     for said, done in zip(cases.values(), await run_all(*cases), strict=True):
         assert (done.code, done.out) == (USAGE, "")
         assert said in error_of(done)
+    done = await run("list", env={"A2A_GRPC_TENANT": no_text})
+    assert (done.code, done.out) == (USAGE, "")
+    assert "the tenant is not UTF-8" in error_of(done)
 
 
 async def test_a_header_that_metadata_cannot_hold_is_refused_in_one_line(served: Served) -> None:
