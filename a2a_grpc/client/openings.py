@@ -13,6 +13,8 @@ class Openings:
     """Begins one call after the other, as the stream needs them.
 
     Attributes:
+        send: The request of the send; None for a subscription.
+        metadata: The metadata of the caller.
         asked: The metadata of the caller for the last call, with that of the span.
         sent: All metadata of the last call; empty if it polls.
     """
@@ -21,7 +23,6 @@ class Openings:
         self,
         calls: Calls,
         resumption: Resumption,
-        span: StreamSpan,
         *,
         send: SendMessageRequest | None,
         metadata: Metadata,
@@ -29,32 +30,31 @@ class Openings:
     ) -> None:
         self._calls = calls
         self._resumption = resumption
-        self._span = span
-        self._send = send
-        self._metadata = metadata
+        self.send = send
+        self.metadata = metadata
         self._send_metadata = send_metadata
         self.asked: Metadata = ()
         self.sent: list[tuple[str, str]] = []
 
-    async def begin(self) -> "StreamCall | PolledCall":
-        """Begin the send, or a subscription after the last event."""
+    async def begin(self, span: StreamSpan) -> "StreamCall | PolledCall":
+        """Begin the send, or a subscription after the last event, as a part of a span."""
         progress = self._resumption.progress
         if self._resumption.is_sending:
-            assert self._send is not None  # a stream without a task begins with a send
-            return await self._call("SendStreamingMessage", self._send, self._send_metadata)
+            assert self.send is not None  # a stream without a task begins with a send
+            return await self._call(span, "SendStreamingMessage", self.send, self._send_metadata)
         seq = progress.places.seq
         place = [(Key.AFTER, str(seq))] if seq is not None else []
-        return await self._call("SubscribeToTask", SubscribeToTaskRequest(id=progress.followed.id), place)
+        return await self._call(span, "SubscribeToTask", SubscribeToTaskRequest(id=progress.followed.id), place)
 
     async def _call(
-        self, method: str, request: SendMessageRequest | SubscribeToTaskRequest, metadata: Metadata
+        self, span: StreamSpan, method: str, request: SendMessageRequest | SubscribeToTaskRequest, metadata: Metadata
     ) -> "StreamCall | PolledCall":
         self.sent = []
-        if self._resumption.is_polled or not await self._calls.may_stream(is_send=request is self._send):
+        if self._resumption.is_polled or not await self._calls.may_stream(is_send=request is self.send):
             could_stream = self._resumption.is_polled and not self._resumption.is_refused
             return PolledCall(
-                self._calls, request, metadata=self._metadata, send_metadata=metadata, could_stream=could_stream
+                self._calls, request, metadata=self.metadata, send_metadata=metadata, could_stream=could_stream
             )
-        self.asked = self._span.told([*self._metadata, *metadata])
+        self.asked = span.told([*self.metadata, *metadata])
         call, self.sent = await self._calls.stream(method, request, metadata=self.asked)
         return call

@@ -11,7 +11,6 @@ from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls, StreamCall
 from a2a_grpc.client.disconnects import Passing
 from a2a_grpc.client.failures import is_canceled
-from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.openings import Openings
 from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
@@ -21,7 +20,7 @@ from a2a_grpc.client.spans import StreamSpan
 from a2a_grpc.client.steps import WITH_CALL, Step
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError, UnavailableError
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, NO_ARTIFACTS, Key
-from a2a_grpc.wire import GetTaskRequest, SendMessageRequest, Task
+from a2a_grpc.wire import GetTaskRequest, Task
 
 FAREWELL_S = 1.0
 """Seconds that the server has to end a stream after a terminal event."""
@@ -41,26 +40,15 @@ class EventReader:
         call: The open call; None if there is none.
     """
 
-    def __init__(
-        self,
-        calls: Calls,
-        resumption: Resumption,
-        *,
-        send: SendMessageRequest | None,
-        metadata: Metadata,
-        send_metadata: Metadata,
-    ) -> None:
+    def __init__(self, calls: Calls, resumption: Resumption, openings: Openings) -> None:
         self._calls = calls
         self._resumption = resumption
-        self._metadata = metadata
+        self._openings = openings
         self._retry = RetryPolicy(calls.contact)
         self.call: StreamCall | PolledCall | None = None
         self._renewed_at = float("-inf")
         self._repeating_since = 0.0
-        self._span = StreamSpan(calls.spans, send, resumption.progress)
-        self._openings = Openings(
-            calls, resumption, self._span, send=send, metadata=metadata, send_metadata=send_metadata
-        )
+        self._span = StreamSpan(calls.spans, openings.send, resumption.progress)
 
     async def advance(self) -> None:
         """Take steps until there is an event to read, or the stream ends.
@@ -121,7 +109,7 @@ class EventReader:
     async def _begin(self) -> None:
         """Begin a call, and wait for its initial metadata."""
         try:
-            self.call = call = await self._openings.begin()
+            self.call = call = await self._openings.begin(self._span)
             self._resumption.begun(is_polled=isinstance(call, PolledCall))
             entries: Any = await call.initial_metadata() or ()
         except A2AError as error:
@@ -189,7 +177,7 @@ class EventReader:
     async def _read_task(self) -> None:
         resumption = self._resumption
         is_look = resumption.step is Step.LOOK
-        metadata = self._metadata
+        metadata = self._openings.metadata
         if not is_look and resumption.progress.checks_history:
             metadata = [*metadata, (Key.ARTIFACTS, NO_ARTIFACTS)]
         request = GetTaskRequest(id=resumption.progress.followed.id)

@@ -8,6 +8,7 @@ from typing import Self
 from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls
 from a2a_grpc.client.headers import Metadata
+from a2a_grpc.client.openings import Openings
 from a2a_grpc.client.reader import EventReader
 from a2a_grpc.client.resumption import Resumption
 from a2a_grpc.lifecycle import Event
@@ -65,9 +66,8 @@ class TaskStream:
             calls.settings, target, send=send, task_id=task_id, after=after, max_lost=max_lost
         )
         self._ready = self._resumption.progress.ready
-        self._new_reader = partial(
-            EventReader, calls, self._resumption, send=send, metadata=metadata, send_metadata=send_metadata
-        )
+        openings = Openings(calls, self._resumption, send=send, metadata=metadata, send_metadata=send_metadata)
+        self._new_reader = partial(EventReader, calls, self._resumption, openings)
         self._reader: EventReader | None = None
         """None before the first read, from which on the time for the first contact counts."""
 

@@ -69,12 +69,15 @@ def check_there(url: DatabaseUrl) -> None:
 def check_file(url: DatabaseUrl) -> None:
     """Raise ConfigurationError if a file cannot be used, since the error of SQLite would say less."""
     path = Path(url.path)
-    if path.is_dir():
-        raise ConfigurationError(f"store is '{url.shown}'; {path} is a directory")
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"store is '{url.shown}'; there is no directory {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
-        raise ConfigurationError(f"store is '{url.shown}'; {path} cannot be written")
+    try:
+        if path.is_dir():
+            raise ConfigurationError(f"store is '{url.shown}'; {path} is a directory")
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"store is '{url.shown}'; there is no directory {path.parent}")
+        if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+            raise ConfigurationError(f"store is '{url.shown}'; {path} cannot be written")
+    except OSError as error:  # the name is too long, for example
+        raise ConfigurationError(f"store is '{url.shown}'; {error.strerror}") from error
 
 
 def _unusable(url: DatabaseUrl, error: BaseException) -> ConfigurationError:

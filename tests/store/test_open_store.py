@@ -128,6 +128,7 @@ async def test_what_is_not_a_database_is_said_to_be_none(tmp_path: Path) -> None
     for url, said in [
         (f"sqlite:///{tmp_path}/missing/tasks.db", f"there is no directory {tmp_path}/missing"),
         (f"sqlite:///{tmp_path}", f"{tmp_path} is a directory"),
+        (f"sqlite:///{'n' * 300}.db", "File name too long"),
         (f"sqlite:///{tmp_path}/notes.txt", "file is not a database"),
     ]:
         with pytest.raises(ConfigurationError, match=re.escape(said)):
