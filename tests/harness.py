@@ -45,6 +45,9 @@ AT_SENTINEL = "A2A_GRPC_TESTS_AT_SENTINEL"
 
 T = TypeVar("T")
 
+Process = asyncio.subprocess.Process | Forked
+"""A program at work."""
+
 
 @dataclass(slots=True)
 class Served:
@@ -244,7 +247,7 @@ class Program:
         self._command = [sys.executable, *command]
         self._env = {**os.environ, **(env or {})}
         self.events: list[dict[str, Any]] = []
-        self.process: asyncio.subprocess.Process | Forked
+        self.process: Process
 
     @classmethod
     def server(cls, path: str, *options: str) -> "Program":
@@ -287,16 +290,22 @@ class Program:
 
 
 async def started(
-    command: Sequence[str], env: dict[str, str], *, stdin: int = 0, stderr: int | None = None
-) -> asyncio.subprocess.Process | Forked:
+    command: Sequence[str],
+    env: dict[str, str],
+    *,
+    stdin: int = 0,
+    stderr: int | None = None,
+    before: Sequence[str] = (),
+) -> Process:
     """Begin a program: a fork of a process that has imported gRPC, or, as tests/forks.py says, a process of its own.
 
-    Its standard output is a pipe, as is its standard error if no descriptor is given for it.
+    Its standard output is a pipe, as is its standard error if no descriptor is given for it. `before` stands before the
+    command of a process of its own.
     """
     if command[0] == sys.executable and is_fork(command[1:], env) and can_fork(command[1:], env):
         return await Forks.open().run_piped(command[1:], env, stdin=stdin, stderr=stderr)
     return await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr or subprocess.PIPE
+        *before, *command, cwd=ROOT, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr or subprocess.PIPE
     )
 
 

@@ -5,13 +5,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.harness import ROOT
+from tests.harness import Process, started
 from tests.ports import free_address
 
 START_S = 60.0
@@ -42,7 +41,7 @@ class WorkerServer:
         self._env = {**os.environ, "JOURNAL": str(folder / "journal")}
         self._options = ("--listen", self.address, "--http-listen", self.http, "--store", store, *options)
         self._module = module
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,22 +60,11 @@ class WorkerServer:
         assert not self.is_running
         self.lives += 1
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(
-                    *DIES_WITH_US,
-                    sys.executable,
-                    "-m",
-                    self._module,
-                    "-o",
-                    "json",
-                    "--drain-grace-s",
-                    "0",
-                    *self._options,
-                ),
-                cwd=ROOT,
-                env={**self._env, "RESUMABLE": str(int(resumable))},
-                stdout=subprocess.PIPE,
-                stderr=log,
+            self._process = await started(
+                [sys.executable, "-m", self._module, "-o", "json", "--drain-grace-s", "0", *self._options],
+                {**self._env, "RESUMABLE": str(int(resumable))},
+                stderr=log.fileno(),
+                before=DIES_WITH_US,
             )
 
     async def ready(self) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -43,7 +42,7 @@ from a2a_grpc.wire import (
     TaskStatus,
 )
 from tests.covers import covers
-from tests.harness import ROOT, V1, Program, Served, run_program, serving, stop_listening
+from tests.harness import ROOT, V1, Process, Program, Served, run_program, serving, started, stop_listening
 from tests.programs.test_programs import PROGRAMS
 from tests.proxy import Proxy
 
@@ -68,12 +67,9 @@ def command(name: str, target: str, *options: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def start(*command: str, env: dict[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+async def start(*command: str, env: dict[str, str] | None = None) -> AsyncIterator[Process]:
     """A program of this repository, started; killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, env={**os.environ, **(env or {})},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = await started([sys.executable, *command], {**os.environ, **(env or {})})
     try:
         yield process
     finally:
@@ -82,7 +78,7 @@ async def start(*command: str, env: dict[str, str] | None = None) -> AsyncIterat
         await process.communicate()
 
 
-async def read_line(process: asyncio.subprocess.Process) -> str:
+async def read_line(process: Process) -> str:
     """The next line that a program prints."""
     assert process.stdout is not None
     read = await asyncio.wait_for(process.stdout.readline(), 60)

@@ -19,7 +19,7 @@ from a2a_grpc.config import variable_of
 from a2a_grpc.lifecycle import FAILED
 from a2a_grpc.wire import A2AServiceStub, Task
 from tests.covers import covers
-from tests.harness import ROOT, V1, Program, request, run_program, serving, texts
+from tests.harness import V1, Program, request, run_program, serving, started, texts
 from tests.programs.test_programs import PROGRAMS
 from tests.test_surface import SERVER_SETTINGS
 
@@ -409,9 +409,7 @@ async def test_text_has_a_line_for_each_listener_and_a_ready_line_with_the_real_
 
 async def lines_until_ready(*arguments: str | Path) -> list[str]:
     """What the command prints up to its ready line; then it is ended."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *SERVE, *map(str, arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = await started([sys.executable, *SERVE, *map(str, arguments)], {**os.environ})
     assert process.stdout is not None
     lines: list[str] = []
     try:

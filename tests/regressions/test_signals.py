@@ -1,6 +1,7 @@
 """The server as a program: signals, encryption, probes."""
 
 import asyncio
+import os
 import signal
 import ssl
 import sys
@@ -20,10 +21,11 @@ import trustme
 from a2a_grpc import TaskState
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest, SubscribeToTaskRequest
+from tests import harness
 from tests.covers import covers
 from tests.harness import (
-    ROOT,
     V1,
+    Process,
     Program,
     elements,
     event_state,
@@ -66,9 +68,7 @@ async def test_a_signal_ends_a_start_that_waits_for_its_database() -> None:
         "--store",
         "postgresql://u@127.0.0.1:1/d",
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    process = await harness.started([sys.executable, *command], {**os.environ})
     assert process.stderr is not None
     assert b"database unavailable" in await asyncio.wait_for(process.stderr.readline(), 30)
     process.send_signal(signal.SIGTERM)
@@ -335,10 +335,9 @@ async def test_a_program_with_a_server_of_its_own_serves_until_a_signal_then_dra
 
 
 @asynccontextmanager
-async def started(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def started(*arguments: str) -> AsyncIterator[tuple[Process, str]]:
     """A Python program, with the address that is its first line."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT, stdout=pipe, stderr=pipe)
+    process = await harness.started([sys.executable, *arguments], {**os.environ})
     try:
         assert process.stdout is not None
         yield process, (await process.stdout.readline()).decode().strip()
