@@ -169,8 +169,8 @@ def _source(file: str) -> Iterator[IO[bytes]]:
 async def _check(database: "Database", source: IO[bytes], skip_existing: bool) -> int:
     """Check all lines, and that the tasks fit the database. Return the number of tasks that it has already."""
     from a2a_grpc.store.sql.coordination import agent_name
+    from a2a_grpc.store.sql.rows import numbers_of
     from a2a_grpc.store.sql.upkeep.lines import Export, Imported, read_export
-    from a2a_grpc.store.sql.upkeep.load import existing
     from a2a_grpc.store.values import TaskKey
 
     export, progress = Export(), _Progress("checked")
@@ -185,10 +185,10 @@ async def _check(database: "Database", source: IO[bytes], skip_existing: bool) -
         seen.add(item.key)
         batch.append(item.key)
         if len(batch) == BATCH_TASKS:
-            there += sorted(await database.read(existing, batch))
+            there += sorted(await database.read(numbers_of, batch))
             batch = []
         progress.tell(export.tasks)
-    there += sorted(await database.read(existing, batch))
+    there += sorted(await database.read(numbers_of, batch))
     kept = await database.read(agent_name)
     if export.agent and kept and export.agent != kept:
         raise ConfigurationError(

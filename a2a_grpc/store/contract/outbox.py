@@ -6,29 +6,8 @@ from typing import Protocol
 import pytest
 
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
-from a2a_grpc.store import (
-    Outbox,
-    Push,
-    PushClaim,
-    PushName,
-    PushStep,
-    TaskKey,
-    TaskStore,
-    Then,
-    TooManyPushes,
-)
-from a2a_grpc.store.contract.given import (
-    KEY,
-    LEASE_S,
-    ME,
-    ODD,
-    OTHER,
-    append,
-    claim,
-    create,
-    enqueue,
-    status,
-)
+from a2a_grpc.store import Outbox, Push, PushClaim, PushName, PushStep, TaskKey, TaskStore, Then, TooManyPushes
+from a2a_grpc.store.contract.given import KEY, LEASE_S, ME, ODD, OTHER, append, claim, create, enqueue, status
 
 PUSH = Push("p-1", b"\x00config", b"\xffsecrets", "1.0")
 NAME = PushName(KEY, PUSH.id)

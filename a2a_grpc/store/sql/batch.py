@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from a2a_grpc.store.sql.coordination import bindings
 from a2a_grpc.store.sql.keys import digest_of, name_of
 from a2a_grpc.store.sql.plan import Plan
-from a2a_grpc.store.sql.rows import StoredRow, number_of, rows_to_write
+from a2a_grpc.store.sql.rows import StoredRow, numbers_of, rows_to_write
 from a2a_grpc.store.sql.statements import records, tasks
 from a2a_grpc.store.values import StoreUnavailable
 from a2a_grpc.store.views import Told, tells_status, told_by
@@ -85,12 +85,12 @@ def commit(connection: Connection, items: Sequence[Item], number: Callable[[], i
 
 def _lock(connection: Connection, items: Sequence[Item]) -> dict[int, StoredRow]:
     """Find the numbers of all tasks that are appended to, and lock the rows of those that exist. Return the rows."""
-    created = {item.write.key: item.pk for item in items if isinstance(item.write, Create)}
+    created = {item.write.key: item.pk for item in items if isinstance(item.write, Create) and item.pk is not None}
+    unknown = {item.write.key for item in items if item.pk is None}
+    pks = created | numbers_of(connection, unknown - set(created))
     for item in items:
         if item.pk is None:
-            item.pk = created.get(item.write.key)
-        if item.pk is None:
-            item.pk = number_of(connection, item.write.key)
+            item.pk = pks.get(item.write.key)
     return rows_to_write(connection, {item.pk for item in items if item.pk is not None} - set(created.values()))
 
 

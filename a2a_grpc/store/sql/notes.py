@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from a2a_grpc.database.together import Together
 from a2a_grpc.store.sql.keys import Recent, name_of
 from a2a_grpc.store.sql.reads import KNOWN_NUMBERS, Reads
-from a2a_grpc.store.sql.rows import number_of
+from a2a_grpc.store.sql.rows import numbers_of
 from a2a_grpc.store.sql.statements import notes as statements
 from a2a_grpc.store.values import TaskKey
 from a2a_grpc.store.writes import Append, Note, StaleAppend
@@ -84,9 +84,7 @@ def put_notes(connection: Connection, puts: Sequence[Put]) -> dict[Put, bool]:
     put = statements.PUT.get(connection.dialect.name, statements.PUT["mysql"])
     pks = {one.key: one.pk for one in puts if one.pk}
     if len(puts) > 1:
-        for key in {one.key for one in puts} - set(pks):
-            if (pk := number_of(connection, key)) is not None:
-                pks[key] = pk
+        pks |= numbers_of(connection, {one.key for one in puts} - set(pks))
     written = {}
     for one in sorted(puts, key=lambda one: (pks.get(one.key, 0), one.number)):
         note = {"of_turn": one.note.turn, "of_name": one.note.name, "of_value": one.note.value}

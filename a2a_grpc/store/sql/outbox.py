@@ -15,7 +15,7 @@ from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Use
 from a2a_grpc.store.pushing import DeadPush, Push, PushClaim, PushName, PushStep, Then, TooManyPushes
 from a2a_grpc.store.sql.keys import name_of, padded
-from a2a_grpc.store.sql.rows import StoredRow, key_of, number_of, row_to_write, rows_to_write_by_key, seqs
+from a2a_grpc.store.sql.rows import StoredRow, key_of, numbers_of, row_to_write, rows_to_write_by_key
 from a2a_grpc.store.sql.statements import outbox as statements
 from a2a_grpc.store.sql.statements.outbox import State
 from a2a_grpc.store.values import TaskKey
@@ -101,7 +101,7 @@ def _get(connection: Connection, key: TaskKey, id: str) -> Push | None:
 
 
 def _page(connection: Connection, key: TaskKey, after: str, limit: int) -> list[Push] | None:
-    if (pk := number_of(connection, key)) is None:
+    if (pk := numbers_of(connection, [key]).get(key)) is None:
         return None
     found = connection.execute(statements.CONFIGS, {"of_pk": pk, "after": after, "at_most": limit})
     return [_push(each) for each in found]
@@ -142,8 +142,7 @@ def steps(connection: Connection, taken: Sequence[PushStep]) -> dict[PushStep, T
     """Take steps of claims, and return what happened to each claim; None for each step that is void or late."""
     resting = [step.name.key for step in taken if step.then is Then.REST]
     rows = rows_to_write_by_key(connection, resting) if resting else {}
-    keys = sorted({step.name.key for step in taken})
-    pks = {key: pk for key, (pk, _) in seqs(connection, dict.fromkeys(keys)).items()}
+    pks = numbers_of(connection, sorted({step.name.key for step in taken}))
     there = {(pks[step.name.key], step.name.id) for step in taken if step.name.key in pks}
     found = connection.execute(statements.HELD, {"names": padded(sorted(there))}).all() if there else ()
     held = {(pk, id): (epoch, seq) for pk, id, epoch, seq in found}
@@ -206,7 +205,7 @@ def _dead(connection: Connection, after: PushName | None, limit: int) -> list[De
 
 def _change(connection: Connection, statement: UpdateBase, name: PushName) -> int | None:
     """Execute a statement about one config. Return how many it found, 0 or 1; None for an unknown task."""
-    if (pk := number_of(connection, name.key)) is None:
+    if (pk := numbers_of(connection, [name.key]).get(name.key)) is None:
         return None
     return connection.execute(statement, {"of_pk": pk, "of_push": name.id}).rowcount
 

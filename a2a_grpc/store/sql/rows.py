@@ -10,20 +10,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from a2a_grpc.lifecycle import SETTLED
 from a2a_grpc.store.row import Row
-from a2a_grpc.store.sql.keys import name_of, names_of, padded
+from a2a_grpc.store.sql.keys import names_of, padded
 from a2a_grpc.store.sql.sqlite import goes_together
-from a2a_grpc.store.sql.statements.coordination import ALIVE_AMONG
-from a2a_grpc.store.sql.statements.tasks import (
-    HEADS,
-    NUMBER_OF_TASK,
-    ROW_COLUMNS,
-    ROWS_AS_JSON,
-    ROWS_TO_WRITE,
-    ROWS_TO_WRITE_BY_KEY,
-    SEQS,
-    SEQS_BY_KEY,
-    UPDATE_CLAIM,
-)
+from a2a_grpc.store.sql.statements import coordination, tasks
 from a2a_grpc.store.values import Head, TaskKey
 from a2a_grpc.store.writes import Append, Create, StaleAppend
 
@@ -136,15 +125,15 @@ def rows_to_write(connection: Connection, pks: Collection[int]) -> dict[int, Sto
     if not pks:
         return {}
     if goes_together(connection.dialect):
-        together = json.loads(connection.execute(ROWS_AS_JSON, {"pks": json.dumps(list(pks))}).scalar_one())
+        together = json.loads(connection.execute(tasks.ROWS_AS_JSON, {"pks": json.dumps(list(pks))}).scalar_one())
     else:
-        together = connection.execute(ROWS_TO_WRITE, {"pks": padded(sorted(pks))}).all()
+        together = connection.execute(tasks.ROWS_TO_WRITE, {"pks": padded(sorted(pks))}).all()
     return {row.pk: row for row in map(_row, together)}
 
 
 def rows_to_write_by_key(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, StoredRow]:
     """Lock the rows of tasks. Return those that there are."""
-    found = connection.execute(ROWS_TO_WRITE_BY_KEY, names_of(sorted(set(keys)))).all()
+    found = connection.execute(tasks.ROWS_TO_WRITE_BY_KEY, names_of(sorted(set(keys)))).all()
     rows = {key_of(each): _row(each) for each in found}
     # Not joined to the rows: this statement sees which replicas joined or died while the first one waited for locks.
     alive = alive_among(connection, {row.replica for row in rows.values()})
@@ -156,12 +145,12 @@ def rows_to_write_by_key(connection: Connection, keys: Iterable[TaskKey]) -> dic
 def alive_among(connection: Connection, replicas: Iterable[str]) -> set[str]:
     """Return which of some replicas have a lease. "" stands for no replica."""
     ids = sorted({id for id in replicas if id})
-    return set(connection.scalars(ALIVE_AMONG, {"ids": padded(ids)})) if ids else set()
+    return set(connection.scalars(coordination.ALIVE_AMONG, {"ids": padded(ids)})) if ids else set()
 
 
-def number_of(connection: Connection, key: TaskKey) -> int | None:
-    """Return the number of a task; None for an unknown task."""
-    return connection.scalars(NUMBER_OF_TASK, name_of(key)).first()
+def numbers_of(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, int]:
+    """Return the numbers of those of some tasks that there are."""
+    return {key: pk for key, (pk, _) in seqs(connection, dict.fromkeys(keys)).items()}
 
 
 def key_of(found: Any) -> TaskKey:
@@ -186,7 +175,7 @@ def shown(
 
 def heads(connection: Connection, keys: Sequence[TaskKey]) -> dict[TaskKey, Head | None]:
     """Return the rows of tasks; None for each unknown task."""
-    return dict.fromkeys(keys) | shown(connection, HEADS, names_of(keys))
+    return dict.fromkeys(keys) | shown(connection, tasks.HEADS, names_of(keys))
 
 
 def seqs(connection: Connection, asked: Mapping[TaskKey, int | None]) -> dict[TaskKey, tuple[int, int]]:
@@ -194,9 +183,9 @@ def seqs(connection: Connection, asked: Mapping[TaskKey, int | None]) -> dict[Ta
     known = {pk: key for key, pk in asked.items() if pk is not None}
     found: dict[TaskKey, tuple[int, int]] = {}
     if known:
-        found = {known[pk]: (pk, seq) for pk, seq in connection.execute(SEQS, {"pks": padded(list(known))})}
+        found = {known[pk]: (pk, seq) for pk, seq in connection.execute(tasks.SEQS, {"pks": padded(list(known))})}
     if unknown := [key for key, pk in asked.items() if pk is None]:
-        for pk, seq, *key in connection.execute(SEQS_BY_KEY, names_of(unknown)):
+        for pk, seq, *key in connection.execute(tasks.SEQS_BY_KEY, names_of(unknown)):
             found[TaskKey(*key)] = pk, seq
     return found
 
@@ -204,11 +193,11 @@ def seqs(connection: Connection, asked: Mapping[TaskKey, int | None]) -> dict[Ta
 def write_claim(connection: Connection, row: StoredRow) -> None:
     """Write what a claim or a message may have changed in a row."""
     claim = {"new_last_turn": row.last_turn, "new_attempt": row.attempt, "new_epoch": row.epoch}
-    connection.execute(UPDATE_CLAIM, {"of_pk": row.pk, "new_replica": row.holder, **claim})
+    connection.execute(tasks.UPDATE_CLAIM, {"of_pk": row.pk, "new_replica": row.holder, **claim})
 
 
 def _row(found: Sequence[Any]) -> StoredRow:
-    row = StoredRow(*found[: len(ROW_COLUMNS)])
+    row = StoredRow(*found[: len(tasks.ROW_COLUMNS)])
     row.replica = row.replica or ""
     if isinstance(row.cancel, str):  # from JSON
         row.cancel = bytes.fromhex(row.cancel)

@@ -18,17 +18,7 @@ from a2a_grpc.offload import offload
 from a2a_grpc.store.sql.keys import name_of, names_of, padded
 from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS
 from a2a_grpc.store.sql.sqlite import fill, room_for, whole
-from a2a_grpc.store.sql.statements.records import (
-    BASE,
-    BASES_OF_SMALL,
-    DELETE_OLDER_SNAPSHOT,
-    INSERT_SNAPSHOT,
-    RECORDS,
-    RECORDS_AFTER,
-    RECORDS_BY_KEY,
-    SMALL_BYTES,
-    UPDATE_SNAPSHOT_SEQ,
-)
+from a2a_grpc.store.sql.statements import records
 from a2a_grpc.store.values import Record, Snapshot, TaskKey
 from a2a_grpc.store.views import split
 from a2a_grpc.wire import TaskState
@@ -46,7 +36,7 @@ def record_of(found: Sequence[Any]) -> Record:
 
 def read(connection: Connection, key: TaskKey, after: int, limit: int) -> list[Record] | None:
     """Return the records of a task after a seq; None for an unknown task."""
-    found = connection.execute(RECORDS_BY_KEY, {**name_of(key), "after": after, "upto": after + limit}).all()
+    found = connection.execute(records.RECORDS_BY_KEY, {**name_of(key), "after": after, "upto": after + limit}).all()
     return [record_of(row) for row in found if row.seq is not None] if found else None
 
 
@@ -86,7 +76,7 @@ class Base:
 
     @property
     def is_small(self) -> bool:
-        return self.size <= SMALL_BYTES
+        return self.size <= records.SMALL_BYTES
 
 
 def bases(connection: Connection, wanted: Sequence[Wanted]) -> dict[Wanted, Base | None]:
@@ -95,7 +85,7 @@ def bases(connection: Connection, wanted: Sequence[Wanted]) -> dict[Wanted, Base
     Large tasks do not share a query, so that no reader waits for the task of another one.
     """
     names = names_of([one.key for one in wanted])
-    found = connection.execute(BASES_OF_SMALL, {**names, "known_seq": min(one.known_seq for one in wanted)})
+    found = connection.execute(records.BASES_OF_SMALL, {**names, "known_seq": min(one.known_seq for one in wanted)})
     by_key = {TaskKey(each.tenant, each.owner, each.id): each for each in found}
     read = {one: _base(connection, by_key[one.key], one) if one.key in by_key else None for one in wanted}
     _read_records(connection, read)
@@ -104,14 +94,14 @@ def bases(connection: Connection, wanted: Sequence[Wanted]) -> dict[Wanted, Base
 
 def large_base(connection: Connection, wanted: Wanted) -> Base | None:
     """Read a task of any size, in a transaction that sees the database at one moment. Return None if it is unknown."""
-    found = connection.execute(BASE, {**names_of([wanted.key]), "known_seq": wanted.known_seq}).one_or_none()
+    found = connection.execute(records.BASE, {**names_of([wanted.key]), "known_seq": wanted.known_seq}).one_or_none()
     if found is None:
         return None
     base = _base(connection, found, wanted)
     after = _after(wanted, base)
     if after < base.seq:
         names = {"of_pk": base.pk, "after": after, "upto": base.seq}
-        base.records = [record_of(row) for row in connection.execute(RECORDS, names)]
+        base.records = [record_of(row) for row in connection.execute(records.RECORDS, names)]
     return base
 
 
@@ -136,7 +126,7 @@ def _read_records(connection: Connection, read: dict[Wanted, Base | None]) -> No
         return
     by_pk: dict[int, list[Record]] = {base.pk: [] for base in behind.values()}
     after = min(_after(one, base) for one, base in behind.items())
-    for pk, *columns in connection.execute(RECORDS_AFTER, {"pks": padded(list(by_pk)), "after": after}):
+    for pk, *columns in connection.execute(records.RECORDS_AFTER, {"pks": padded(list(by_pk)), "after": after}):
         by_pk[pk].append(record_of(columns))
     for one, base in behind.items():
         after = _after(one, base)
@@ -153,12 +143,14 @@ class Superfluous(Exception):
 def keep(connection: Connection, pk: int, taken: Snapshot, parts: Sequence[bytes]) -> None:
     """Store the snapshot of a task, which is in `parts`. The task's row is locked last, because an append may wait for
     it."""
-    connection.execute(DELETE_OLDER_SNAPSHOT, {"of_pk": pk, "new_seq": taken.seq})
+    connection.execute(records.DELETE_OLDER_SNAPSHOT, {"of_pk": pk, "new_seq": taken.seq})
     values = {column.name: room_for(connection, part) for column, part in zip(SNAPSHOT_PARTS, parts, strict=True)}
-    connection.execute(INSERT_SNAPSHOT.values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, **values))
+    connection.execute(
+        records.INSERT_SNAPSHOT.values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, **values)
+    )
     for column, part in zip(SNAPSHOT_PARTS, parts, strict=True):
         fill(connection, pk, column, part)
-    if not connection.execute(UPDATE_SNAPSHOT_SEQ, {"of_pk": pk, "new_seq": taken.seq}).rowcount:
+    if not connection.execute(records.UPDATE_SNAPSHOT_SEQ, {"of_pk": pk, "new_seq": taken.seq}).rowcount:
         raise Superfluous
 
 

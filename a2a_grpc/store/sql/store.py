@@ -15,13 +15,7 @@ from a2a_grpc.store.sql.notes import KeptNotes
 from a2a_grpc.store.sql.outbox import PushConfigs
 from a2a_grpc.store.sql.purging import forget, purge
 from a2a_grpc.store.sql.snapshots import SnapshotWriter
-from a2a_grpc.store.sql.statements.tasks import (
-    CLAIMED_BY,
-    COUNT_WAITING,
-    NEEDING_ATTENTION,
-    ORPHANED,
-    WAITING_LONGER,
-)
+from a2a_grpc.store.sql.statements import tasks
 from a2a_grpc.store.values import Head, Scope, StoreUnavailable, TaskKey
 from a2a_grpc.store.writes import Append, Binding, Create, Pending, StaleAppend
 from a2a_grpc.store.written import Written, refused
@@ -125,13 +119,13 @@ class SqlStore(KeptNotes, PushConfigs):
         await self._write(coordination.leave, replica)
 
     async def orphaned(self, limit: int) -> list[TaskKey]:
-        return await self._read(rows.keys, ORPHANED, {"at_most": limit})
+        return await self._read(rows.keys, tasks.ORPHANED, {"at_most": limit})
 
     async def claimed_by(self, replica: str) -> list[TaskKey]:
-        return await self._read(rows.keys, CLAIMED_BY, {"of_replica": replica})
+        return await self._read(rows.keys, tasks.CLAIMED_BY, {"of_replica": replica})
 
     async def needing_attention(self, replica: str) -> list[tuple[TaskKey, Head]]:
-        return list((await self._read(rows.shown, NEEDING_ATTENTION, {"of_replica": replica})).items())
+        return list((await self._read(rows.shown, tasks.NEEDING_ATTENTION, {"of_replica": replica})).items())
 
     # -- a task
 
@@ -176,10 +170,10 @@ class SqlStore(KeptNotes, PushConfigs):
 
     async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
         ages = {"age_us": int(than_s * 1e6), "at_most": limit}
-        return await self._read(rows.keys, WAITING_LONGER, ages)
+        return await self._read(rows.keys, tasks.WAITING_LONGER, ages)
 
     async def count_waiting(self) -> int:
-        return await self._read(lambda connection: connection.execute(COUNT_WAITING).scalar_one())
+        return await self._read(lambda connection: connection.execute(tasks.COUNT_WAITING).scalar_one())
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
         await self._write_once(coordination.bind, scope, key, binding)

@@ -8,23 +8,17 @@ from sqlalchemy import Connection, Table
 
 from a2a_grpc.store.sql.coordination import belong_to, bindings
 from a2a_grpc.store.sql.keys import Numbers
-from a2a_grpc.store.sql.rows import seqs
+from a2a_grpc.store.sql.rows import numbers_of
 from a2a_grpc.store.sql.schema import binding, task
 from a2a_grpc.store.sql.statements.outbox import State
 from a2a_grpc.store.sql.upkeep.lines import Imported, Row
 from a2a_grpc.store.sql.upkeep.rows import PARTS
-from a2a_grpc.store.values import TaskKey
 
 REPLICA = "(imported)"
 """The holder of tasks that ran when they were exported. It has no lease, so a server takes them over."""
 NO_SECRETS = "the config was exported without its secrets; create it again"
 AT_ONCE = 500
 """Rows of one statement."""
-
-
-def existing(connection: Connection, keys: Sequence[TaskKey]) -> set[TaskKey]:
-    """Return the tasks of these names that the database has."""
-    return set(seqs(connection, dict.fromkeys(keys)))
 
 
 def load(connection: Connection, tasks: Sequence[Imported], keys: Sequence[Row], agent: str, numbers: Numbers) -> int:
@@ -39,7 +33,7 @@ def load(connection: Connection, tasks: Sequence[Imported], keys: Sequence[Row],
     """
     if agent:
         belong_to(connection, agent)
-    there, now_us = existing(connection, [one.key for one in tasks]), int(time.time() * 1e6)
+    there, now_us = numbers_of(connection, [one.key for one in tasks]), int(time.time() * 1e6)
     new = [(numbers.next(), one) for one in tasks if one.key not in there]
     _insert(connection, task, ({**one.row, "pk": pk, "replica": one.row["replica"] and REPLICA} for pk, one in new))
     for kind, table in PARTS.items():

@@ -1,19 +1,18 @@
 """Look at a database without changing its contents. After a crash, SQLite may make its `-shm` file."""
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import is_there, reaching
 from a2a_grpc.store.sql.coordination import agent_name
 from a2a_grpc.store.sql.migrations import HEAD, NONE, version
-from a2a_grpc.store.sql.schema import VERSION_TABLE
-from a2a_grpc.store.sql.schema import agent as agents
 
 
 class Looked(NamedTuple):
@@ -55,14 +54,10 @@ def _look_at_file(url: DatabaseUrl) -> Looked:
     """Read a file. If no process has it open, open it as immutable, so that SQLite makes no file next to it."""
     path = Path(url.path)
     is_open = path.with_name(path.name + "-wal").exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True), poolclass=NullPool)
     try:
-        uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
-        with closing(sqlite3.connect(uri, uri=True)) as file:
-            names = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if VERSION_TABLE not in names:
-                return Looked(NONE)
-            at = next((row[0] for row in file.execute(f"SELECT version_num FROM {VERSION_TABLE}")), NONE)
-            kept = next(iter(file.execute(f"SELECT name FROM {agents.name}")), ("",)) if agents.name in names else ("",)
-            return Looked(str(at), str(kept[0]))
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"store is '{url.shown}'; it cannot be used: {error}") from error
+        with engine.connect() as connection:
+            return _looked(connection)
+    except DBAPIError as error:
+        raise ConfigurationError(f"store is '{url.shown}'; it cannot be used: {error.orig}") from error
