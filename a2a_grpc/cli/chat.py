@@ -29,7 +29,7 @@ async def chat(
     """
     if session.as_grpcurl:
         raise ConfigurationError("--as-grpcurl is for single calls; use it with 'a2a-grpc send'")
-    options = given.send_options("", context, None, metadata, None, accept, "")
+    options = given.Given(context=context, metadata=metadata, accept=accept).options()
     async with session.client() as client:
         with Lines([f"/{name}" for name in COMMANDS], f"/{FILE}", session.show.note) as lines:
             conversation = Conversation(session, client, options)

@@ -1,5 +1,6 @@
 """The options of the verbs that send a message."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -101,37 +102,42 @@ CancelOnInterrupt = Annotated[
 ]
 
 
-def contents(texts: list[str] | None, files: list[Path] | None, data: list[str] | None) -> list[Part]:
-    """Return the parts of the message."""
-    return message_parts(texts or [], files or [], data or [])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The message that a verb sends, with an option for each field."""
 
+    text: Texts = None
+    file: Files = None
+    data: Data = None
+    task: TaskOption = ""
+    context: Context = ""
+    reference: References = None
+    metadata: MetadataOption = None
+    priority: PriorityOption = None
+    accept: Accept = None
+    idempotency_key: IdempotencyKey = ""
 
-def send_options(
-    task: str,
-    context: str,
-    reference: list[str] | None,
-    metadata: list[str] | None,
-    priority: Priority | None,
-    accept: list[str] | None,
-    idempotency_key: str,
-) -> SendOptions:
-    """Return the options of the message, as the client takes them."""
-    options = SendOptions(
-        task_id=task,
-        context_id=context,
-        reference_task_ids=reference or [],
-        metadata=metadata_of(metadata or []),
-        accepted_output_modes=accept or [],
-    )
-    if priority is not None:
-        options["priority"] = priority.value
-    if idempotency_key:
-        if not idempotency_key.isascii() or not idempotency_key.isprintable():
-            raise ConfigurationError(f"--idempotency-key is '{idempotency_key}'; it must be printable ASCII")
-        options["idempotency_key"] = idempotency_key
-    return options
+    def parts(self) -> list[Part]:
+        """Return the parts of the message."""
+        return message_parts(self.text or [], self.file or [], self.data or [])
 
+    def options(self) -> SendOptions:
+        """Return the options of the message, as the client takes them."""
+        options = SendOptions(
+            task_id=self.task,
+            context_id=self.context,
+            reference_task_ids=self.reference or [],
+            metadata=metadata_of(self.metadata or []),
+            accepted_output_modes=self.accept or [],
+        )
+        if self.priority is not None:
+            options["priority"] = self.priority.value
+        if key := self.idempotency_key:
+            if not key.isascii() or not key.isprintable():
+                raise ConfigurationError(f"--idempotency-key is '{key}'; it must be printable ASCII")
+            options["idempotency_key"] = key
+        return options
 
-def headers(idempotency_key: str) -> list[tuple[str, str]]:
-    """Return the metadata of a send that a grpcurl command needs, too."""
-    return [(Key.IDEMPOTENCY, idempotency_key)] if idempotency_key else []
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the metadata of a send that a grpcurl command needs, too."""
+        return [(Key.IDEMPOTENCY, self.idempotency_key)] if self.idempotency_key else []

@@ -16,16 +16,7 @@ from a2a_grpc.wire import Message, Task
 
 async def send(
     session: Session,
-    text: given.Texts = None,
-    file: given.Files = None,
-    data: given.Data = None,
-    task: given.TaskOption = "",
-    context: given.Context = "",
-    reference: given.References = None,
-    metadata: given.MetadataOption = None,
-    priority: given.PriorityOption = None,
-    accept: given.Accept = None,
-    idempotency_key: given.IdempotencyKey = "",
+    message: given.Given,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Print the new task and end at once.", rich_help_panel=given.PANEL)
     ] = False,
@@ -41,13 +32,12 @@ async def send(
     saving.check(save, force=force)
     if save is not None and no_wait:
         raise ConfigurationError("--save and --no-wait exclude each other; save the files later with 'a2a-grpc get'")
-    parts = given.contents(text, file, data)
-    options = given.send_options(task, context, reference, metadata, priority, accept, idempotency_key)
+    parts, options = message.parts(), message.options()
     if session.as_grpcurl:
         request = send_request(parts, options)
         if no_wait:
             request.configuration.return_immediately = True
-        return await session.grpcurl("SendMessage", request, *given.headers(idempotency_key))
+        return await session.grpcurl("SendMessage", request, *message.headers())
     async with session.client() as client:
         reply: Task | Message | None
         if no_wait:

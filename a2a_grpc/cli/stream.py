@@ -10,16 +10,7 @@ from a2a_grpc.wire import Task
 
 async def stream(
     session: Session,
-    text: given.Texts = None,
-    file: given.Files = None,
-    data: given.Data = None,
-    task: given.TaskOption = "",
-    context: given.Context = "",
-    reference: given.References = None,
-    metadata: given.MetadataOption = None,
-    priority: given.PriorityOption = None,
-    accept: given.Accept = None,
-    idempotency_key: given.IdempotencyKey = "",
+    message: given.Given,
     cancel_on_interrupt: given.CancelOnInterrupt = False,
 ) -> ExitCode:
     """Send a message and show the events of its task as they arrive.
@@ -27,11 +18,10 @@ async def stream(
     Text goes to standard output, states and progress to standard error. With '-o json' each event is one line. The
     command connects again if the connection is lost. Ctrl-C stops the command; the task continues.
     """
-    parts = given.contents(text, file, data)
-    options = given.send_options(task, context, reference, metadata, priority, accept, idempotency_key)
+    parts, options = message.parts(), message.options()
     if session.as_grpcurl:
         request = send_request(parts, options)
-        return await session.grpcurl("SendStreamingMessage", request, *given.headers(idempotency_key))
+        return await session.grpcurl("SendStreamingMessage", request, *message.headers())
     async with session.client() as client:
         events = client.stream(parts, **options)
         reply = await follow(session, client, events, cancel_on_interrupt=cancel_on_interrupt)

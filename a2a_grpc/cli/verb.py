@@ -7,6 +7,7 @@ import traceback
 import typing
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,23 @@ Verb = Callable[..., Awaitable[ExitCode | None]]
 def verb(function: Verb, *, authenticates: bool = True, hears_interrupts: bool = False) -> Callable[..., None]:
     """Return a command for a coroutine function that takes a Session and options. The shared options are added.
 
-    Those for credentials are left out if the command does not authenticate.
+    Those for credentials are left out if the command does not authenticate. A parameter that is a dataclass stands for
+    an option for each of its fields.
 
     An error of the function is printed in one line and ends the command with an exit code. Ctrl-C sets
     `session.interrupted` and cancels the function, unless the function hears interrupts itself.
     """
-    own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "session"]
     hints = typing.get_type_hints(function, include_extras=True)
-    own = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+    own: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "session":
+            continue
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            own += options_of(hints[name])
+        else:
+            own.append(parameter.replace(annotation=hints[name]))
     own_names = {parameter.name for parameter in own}
     shared = [parameter for parameter in shared_parameters(authenticates) if parameter.name not in own_names]
 
@@ -52,13 +62,25 @@ def verb(function: Verb, *, authenticates: bool = True, hears_interrupts: bool =
         if "target" in arguments:
             target = arguments["target"]
             given["agent"] = given["agent"] if target is None else target
-        raise typer.Exit(_run(function, arguments, given, hears_interrupts))
+        raise typer.Exit(_run(run, arguments, given, hears_interrupts))
+
+    def run(session: Session, **arguments: Any) -> Awaitable[ExitCode | None]:
+        for name, kind in groups.items():
+            arguments[name] = kind(**{item.name: arguments.pop(item.name) for item in fields(kind)})
+        return function(session, **arguments)
 
     parameters = sorted([*own, *shared], key=lambda parameter: parameter.kind)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = function.__doc__
     return command
+
+
+def options_of(kind: Any) -> list[inspect.Parameter]:
+    """Return an option for each field of a dataclass."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    place = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [inspect.Parameter(one.name, place, default=one.default, annotation=hints[one.name]) for one in fields(kind)]
 
 
 def shared_parameters(authenticates: bool = True) -> list[inspect.Parameter]:
