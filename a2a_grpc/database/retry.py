@@ -21,6 +21,10 @@ T = TypeVar("T")
 CONFLICTS = 5
 """The number of times that a transaction is repeated because another one wrote the same key first."""
 
+SETTLED_S = 2.0
+"""Seconds without a failure after which an outage is over, although what failed was not repeated. This is longer than
+any wait between two tries."""
+
 
 def pauses() -> Backoff:
     """Return the waits between two tries."""
@@ -28,24 +32,35 @@ def pauses() -> Backoff:
 
 
 class Outage:
-    """Logs once that the database does not answer, or is lost, and once that it answers again."""
+    """Logs once that the database does not answer, or is lost, and once that it answers again.
+
+    If only a part fails, such as large writes to a disk that is full, this is one outage for as long as the part fails.
+    """
 
     def __init__(self, shown: str) -> None:
         self.shown = shown
         """The URL of the database, with its secrets masked."""
         self._since: float | None = None
+        self._failed_at = 0.0
         self._is_lost = False
 
     def begin(self, error: BaseException) -> None:
         is_lost = isinstance(error, StoreLost)  # its error says what to do, also if a passing one came before
+        self._failed_at = time.monotonic()
         if self._since is None or (is_lost and not self._is_lost):
-            self._since = self._since or time.monotonic()
+            self._since = self._since or self._failed_at
             self._is_lost = is_lost
             logger.warning("database unavailable store=%s error=%s", self.shown, reason(error))
 
-    def end(self) -> None:
-        if self._since is not None:
-            logger.warning("database available again store=%s after_s=%.1f", self.shown, time.monotonic() - self._since)
+    def end(self, *, is_repeat: bool) -> None:
+        """Note that the database has answered.
+
+        Args:
+            is_repeat: True if this was asked before and failed.
+        """
+        now = time.monotonic()
+        if self._since is not None and (is_repeat or now - self._failed_at > SETTLED_S):
+            logger.warning("database available again store=%s after_s=%.1f", self.shown, now - self._since)
             self._since = None
 
 
@@ -90,7 +105,7 @@ async def retry(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, out
                 ) from error
             await asyncio.sleep(wait_s)
         else:
-            outage.end()
+            outage.end(is_repeat=is_repeat)
             return result
 
 

@@ -52,6 +52,8 @@ class Commits:
         self._arrived = asyncio.Event()
         self._batch: Sequence[Item] = ()
         self._is_closing = False
+        self.failure: Exception | None = None
+        """The error of the last try, while writes wait for the next one."""
         self._flusher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -91,11 +93,13 @@ class Commits:
             if not batch:
                 if self._is_closing:
                     return
+                self.failure = None
                 self._arrived.clear()
                 continue
             try:
                 await self._flush(batch)
                 waits.reset()
+                self.failure = None
             except StoreLost as error:
                 self._outage.begin(error)
                 self._refuse(batch, error)
@@ -109,6 +113,7 @@ class Commits:
                     self._refuse(batch, error)
                     return
                 self._put_back(batch, error)
+                self.failure = error.with_traceback(None)  # a traceback would hold the writes
                 await asyncio.sleep(waits.next_s())
 
     def _next_batch(self) -> list[Item]:
@@ -129,7 +134,7 @@ class Commits:
         """
         try:
             await self._commit(batch)
-            self._outage.end()
+            self._outage.end(is_repeat=True)
             return
         except Exception as error:
             for item in batch:
