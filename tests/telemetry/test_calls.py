@@ -114,7 +114,7 @@ async def test_the_span_of_each_call_that_finds_a_task_names_its_conversation(sp
 
     async with serving(answering) as one, connect(one.server.grpc_address) as client:
         sent = await client.send("hello")
-        assert spans.of("server", "SendStreamingMessage").attributes["gen_ai.conversation.id"] == sent.context_id
+    assert spans.of("server", "SendStreamingMessage").attributes["gen_ai.conversation.id"] == sent.context_id
     async with notifying(scripted_agent()) as two, connect(two.server.grpc_address) as client:
         task = await client.start(scripted({"sleep": 60}).message)
         assert isinstance(task, Task)
