@@ -111,8 +111,10 @@ async def test_a_connection_that_is_lost_leaves_its_task_at_work(streaming: bool
 async def test_a_deadline_ends_the_call_and_not_the_task() -> None:
     blocked, streamed = Workers(), Workers()
     async with serving(blocked.agent) as one, serving(streamed.agent) as other:
-        unary = one.stub.SendMessage(request(), metadata=V1, timeout=1.0)
-        stream = other.stub.SendStreamingMessage(request(), metadata=V1, timeout=1.0)
+        await one.channel.channel_ready()  # the server is to have the calls before their time is over
+        await other.channel.channel_ready()
+        unary = one.stub.SendMessage(request(), metadata=V1, timeout=2.0)
+        stream = other.stub.SendStreamingMessage(request(), metadata=V1, timeout=2.0)
         assert await stream.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert await unary.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         await assert_survives(one, blocked)
