@@ -470,6 +470,20 @@ async def postgres_url(postgres_shared: str) -> AsyncIterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+async def sqlite_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of SQLite with the tables of a store, to be copied: to make them takes six times as long."""
+    file = tmp_path_factory.mktemp("sqlite") / "tasks.db"
+    await upgrade(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def sqlite_store(sqlite_made: Path, tmp_path: Path) -> str:
+    """The URL of a file of SQLite with the tables of a store and nothing in them."""
+    return f"sqlite:///{shutil.copy(sqlite_made, tmp_path / 'tasks.db')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A database with the tables of a store, which tests take one after the other."""

@@ -1,7 +1,6 @@
 """A store for replicas, of each kind that they can share."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -9,13 +8,13 @@ from tests.replicas.rig import MEMORY, Site
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def shared_url(request: pytest.FixtureRequest) -> str:
     """The URL of a store without tasks."""
     match request.param:
         case "memory":
             return MEMORY
         case "sqlite":
-            return f"sqlite:///{tmp_path}/tasks.db"
+            return str(request.getfixturevalue("sqlite_store"))
     return str(request.getfixturevalue("postgres_store"))
 
 

@@ -126,8 +126,8 @@ class SqlContract(StoreContract, OutboxContract):
 
 class TestSqliteStore(SqlContract):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[TaskStore]:
-        store = open_store(f"sqlite:///{tmp_path}/tasks.db")
+    async def store(self, sqlite_store: str) -> AsyncIterator[TaskStore]:
+        store = open_store(sqlite_store)
         await store.open()
         yield store
         await store.close()
