@@ -154,9 +154,10 @@ async def test_calls_that_are_canceled_abandoned_or_late_end_their_spans(
     async with Server(scripted_agent(), settings()) as server:
         async with grpc.aio.insecure_channel(server.grpc_address) as channel:
             stub = A2AServiceStub(channel)
-            await channel.channel_ready()  # the server is to have the call before its time is over
+            # The server is to have the call before its time is over. A time of a second or more is rounded by gRPC.
+            await channel.channel_ready()
             with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
-                await stub.SendMessage(scripted({"sleep": 60}), metadata=V1, timeout=2.0)
+                await stub.SendMessage(scripted({"sleep": 60}), metadata=V1, timeout=0.9)
             canceled = stub.SendStreamingMessage(scripted({"sleep": 60}), metadata=V1)
             await canceled.read()
             canceled.cancel()
