@@ -232,7 +232,7 @@ class Turn:
 
         Args:
             name: The name of the step. Each step of a turn has another name. If the name ends in "#", the steps of
-                this name are numbered in the order of their calls.
+                this name are numbered in the order of their calls. A call that fails keeps its number.
             fn: The function. If it is not a coroutine function, it is called in a thread, as `in_thread` does.
             *args: Its arguments. Use `functools.partial` for keyword arguments.
             retries: How often the function is called again after an exception, with growing pauses of up to 30
