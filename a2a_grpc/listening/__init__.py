@@ -16,7 +16,7 @@ debt         the bytes that a connection sent without a reason
 intake       which connections have to wait
 connections  the connections of a port in the kernel
 counters     gRPC's counters of calls
-usage        how busy this process is
+usage        how busy this process is, and how many calls wait
 sockets      the sockets of a port
 
 HTTP:

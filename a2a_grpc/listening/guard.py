@@ -10,7 +10,7 @@ from a2a_grpc.listening.connections import Connection, Connections
 from a2a_grpc.listening.counters import Channelz
 from a2a_grpc.listening.debt import Allowance, Debt, Leaving
 from a2a_grpc.listening.intake import Intake, Load
-from a2a_grpc.listening.usage import Usage
+from a2a_grpc.listening.usage import Crowd, Usage
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.throttle import Throttle
@@ -32,9 +32,6 @@ ASK_S = 0.005
 """Seconds for reading the counters of gRPC in one look."""
 ATTACK_S = 10.0
 """Seconds for which an attack lasts after the last connection was ended."""
-BACKLOG, BACKLOG_END = 128, 32
-"""If so many accepted calls wait to be begun, more comes in than the process can serve, until fewer than the second
-number wait."""
 
 
 class Port(Protocol):
@@ -65,7 +62,7 @@ class Guard:
     - Connections that begin a call and leave before its request, one after the other, are an attack too.
     - During an attack a connection of which no request has arrived is reset if it sends 64 KiB that become no call. Its
       further bytes do not pass meanwhile.
-    - While more comes in than the process can serve, connections wait as `Intake` says, also without an attack.
+    - While many calls wait to be begun, connections wait as `Intake` says, also without an attack.
     - Without an attack, a burst of a hundred calls with all the metadata they may have ends no connection, even if gRPC
       and the event loop are late.
     - A look that fails is logged, and the next one is made. It ends neither a call nor the accept loop. A connection
@@ -90,7 +87,8 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._attacked_until = 0.0
-        self._is_holding = self._was_attacked = self._is_crowded = False
+        self._is_holding = self._was_attacked = False
+        self._crowd = Crowd(self._turns)
         self._looks = 0
         self._leaving = Leaving()
         self._looked_at = self._loop.time()
@@ -109,9 +107,8 @@ class Guard:
         self._intake.open()
         self._look_at_all(is_busy=False)
         self._traffic.on_alarm = lambda: None
-        for port in self._ports:
-            if port.turns is not None:
-                port.turns.on_many = lambda: None
+        for turns in self._turns():
+            turns.on_many = lambda: None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -141,7 +138,7 @@ class Guard:
         self._usage.look()
         is_busy = is_starved or self._usage.process >= BUSY
         if is_busy or self._is_attacked or self._is_holding or self._looks % IDLE_LOOKS == 0:
-            self._look_at_all(is_busy=is_busy, is_late=is_starved)
+            self._look_at_all(is_busy=is_busy)
 
     def _look_if_late(self) -> None:
         """Look now if many calls begin to wait, or if the last look is long ago.
@@ -149,44 +146,41 @@ class Guard:
         The event loop may be busy with the calls that were accepted.
         """
         is_late = self._loop.time() - self._looked_at >= max(LOOK_S, LOOK_SHARE * self._took_s)
-        if is_late or (not self._is_crowded and self._waiting_calls() >= BACKLOG):
-            self._look_at_all(is_busy=True, is_late=is_late)
+        if is_late or self._crowd.is_coming:
+            self._look_at_all(is_busy=True)
 
-    def _waiting_calls(self) -> int:
-        """Return the number of accepted calls that wait to be begun."""
-        return sum(port.turns.waiting for port in self._ports if port.turns is not None)
+    def _turns(self) -> list[Turns]:
+        return [port.turns for port in self._ports if port.turns is not None]
 
-    def _look_at_all(self, *, is_busy: bool, is_late: bool = False) -> bool:
+    def _look_at_all(self, *, is_busy: bool) -> bool:
         """Look at the connections. Return False if not all could be read.
 
         This is called while a call is accepted, which must go on if a look fails.
         """
         try:
-            self._judge_all(is_busy=is_busy, is_late=is_late)
+            self._judge_all(is_busy=is_busy)
         except Exception as error:
             self._lines.error("look", "looking for floods failed error=%r", error, exc_info=error)
             return False
         return self._connections.is_complete
 
-    def _judge_all(self, *, is_busy: bool, is_late: bool) -> None:
+    def _judge_all(self, *, is_busy: bool) -> None:
         now, last, was_attacked = self._loop.time(), self._looked_at, self._was_attacked
         self._looked_at = now
         begun, ask_until = time.thread_time(), time.monotonic() + ASK_S
         is_attacked = self._is_attacked
         self._was_attacked = is_attacked
-        all_turns = [port.turns for port in self._ports if port.turns is not None]
-        enough = BACKLOG_END if self._is_crowded else BACKLOG
-        is_crowded = self._is_crowded = self._waiting_calls() >= enough and not self._intake.is_open
-        is_overloaded = is_late or is_crowded
+        is_crowded = self._crowd.look() and not self._intake.is_open
         seen: dict[Connection, tuple[Debt, Load]] = {}
-        self._intake.begin(now, is_attacked=is_attacked, is_crowded=is_crowded, is_overloaded=is_overloaded)
+        self._intake.begin(now, is_attacked=is_attacked, is_crowded=is_crowded)
         for connection in self._connections.look(hold_new=is_attacked or is_crowded):
             account = self._traffic.account(connection.peer)
             debt, load = self._seen.get(connection) or (Debt(now), Load(last))
             debt.look(now, connection, account)
             load.look(now, connection, account)
+            self._crowd.count(account)
             # The counters of a connection that is being read may hold the event loop for 100 ms.
-            may_ask = connection.is_held or not (is_attacked or is_overloaded)
+            may_ask = connection.is_held or not (is_attacked or is_crowded)
             counted = self._counted if may_ask and time.monotonic() < ask_until else None
             if (is_busy or is_attacked) and debt.is_flood(
                 connection, account, counted, self._allowance, is_attacked=is_attacked
@@ -215,7 +209,7 @@ class Guard:
         if waiting and not (is_attacked or self._is_holding):
             self._lines.warning("waiting", "more comes in than can be served; connections wait connections=%d", waiting)
         self._is_holding = waiting > 0 or is_attacked
-        for turns in all_turns:
+        for turns in self._turns():
             turns.on_many = self._look_if_late
             if is_attacked:
                 turns.only(self._is_open)

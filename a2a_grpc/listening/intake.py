@@ -16,12 +16,12 @@ HEAVY = 16 * CALL_WORK
 KNOWN_S = 1.0
 """Seconds after which a connection is no new one."""
 PLACES = 2
-"""The number of heavy connections that pass also while more comes in than can be served."""
+"""The number of heavy connections that pass also while many calls wait to be begun."""
 PLACE_S = 0.25
 """Seconds for which such a connection passes."""
 LET_IN_S, SLOW_LET_IN_S, LAST_LET_IN_S = 0.025, 0.075, 0.25
 """Seconds between two connections that pass. The second number is for a second after a connection was ended, and the
-last one while more comes in than can be served."""
+last one while many calls wait to be begun."""
 
 
 class Load:
@@ -57,10 +57,9 @@ class Intake:
     Guarantees:
 
     - New connections and suspects wait during an attack. A suspect that is cleared passes at once.
-    - While many calls wait to be begun, connections of which no call was answered wait, too, unless they have been open
-      for `KNOWN_S` and have sent a request. Forty new connections can send 4,000 calls in a moment.
-    - While more comes in than the process can serve, connections that send much wait, except `PLACES` of them. Others
-      do not wait.
+    - While many calls wait to be begun, suspects wait, too. So do connections of which no call was answered, unless
+      they have been open for `KNOWN_S` and have sent a request. Forty new connections can send 4,000 calls in a moment.
+    - Meanwhile those that send most wait as well, except `PLACES` of them. Others do not wait.
     - The connections that wait pass at a pace that the process can serve. Hosts take turns, and those without an ended
       connection come first. Of one host the connection that passed last comes last. Connections whose calls were
       answered come before all others.
@@ -79,21 +78,19 @@ class Intake:
         self._places: dict[Connection, float] = {}
         self._waiting: list[Connection] = []
         self._now = 0.0
-        self._is_attacked = self._is_crowded = self._is_overloaded = False
+        self._is_attacked = self._is_crowded = False
         self.is_open = False
         """True once `open` was called."""
 
-    def begin(self, now: float, *, is_attacked: bool, is_crowded: bool, is_overloaded: bool) -> None:
+    def begin(self, now: float, *, is_attacked: bool, is_crowded: bool) -> None:
         """Begin a look at all connections.
 
         Args:
             now: The time of the event loop.
             is_attacked: True during an attack.
             is_crowded: True if many calls wait to be begun.
-            is_overloaded: True if more comes in than the process can serve.
         """
         self._now, self._is_attacked, self._is_crowded = now, is_attacked, is_crowded
-        self._is_overloaded = is_overloaded
         self._waiting = []
 
     def open(self) -> None:
@@ -108,7 +105,7 @@ class Intake:
                 self._suspects.discard(connection)
             else:
                 self._waiting.append(connection)
-        elif self._must_wait(connection, load) or (is_suspect and (self._is_attacked or self._is_overloaded)):
+        elif self._must_wait(connection, load) or (is_suspect and (self._is_attacked or self._is_crowded)):
             connection.hold()
             self._waiting.append(connection)
             if is_suspect:
@@ -123,7 +120,7 @@ class Intake:
             self._suspects.clear()
             self._passed.clear()
             self._passed_at = self._now
-        pause_s = LAST_LET_IN_S if self._is_overloaded else SLOW_LET_IN_S if is_slow else LET_IN_S
+        pause_s = LAST_LET_IN_S if self._is_crowded else SLOW_LET_IN_S if is_slow else LET_IN_S
         self._next = self._chosen(pause_s)
         return len(self._waiting)
 
@@ -138,9 +135,11 @@ class Intake:
 
     def _must_wait(self, connection: Connection, load: Load) -> bool:
         """Return True if a connection must wait, even if it is no suspect."""
-        if self._is_crowded and not (load.is_known or self._is_proven(connection.peer)):
+        if not self._is_crowded:
+            return False
+        if not (load.is_known or self._is_proven(connection.peer)):
             return True
-        return self._is_overloaded and load.is_heavy and not self._has_place(connection)
+        return load.is_heavy and not self._has_place(connection)
 
     def _has_place(self, connection: Connection) -> bool:
         """Return True if a heavy connection is one of those that pass. Each has its place for `PLACE_S` at most."""
@@ -154,7 +153,7 @@ class Intake:
 
     def _chosen(self, pause_s: float) -> set[Connection]:
         """Return the connections that pass in the next look. Each time that this does no harm, twice as many pass."""
-        if self._is_overloaded or self._is_attacked:
+        if self._is_crowded or self._is_attacked:
             self._at_once = 1
         if not self._waiting or self._now - self._passed_at < pause_s:
             return set()

@@ -123,6 +123,11 @@ class Turns:
         return sum(map(len, chain(self._proven.values(), self._others.values())))
 
     @property
+    def peers(self) -> int:
+        """The number of connections whose calls wait to be begun."""
+        return len(self._proven) + len(self._others)
+
+    @property
     def is_crowded(self) -> bool:
         """True if several calls were accepted in this round of the event loop."""
         return self._came > 1

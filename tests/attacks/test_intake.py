@@ -1,12 +1,15 @@
 """Which connections wait while more comes in than can be served, and in which order they pass. On real sockets."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from a2a_grpc.listening.connections import Connection, can_look
 from a2a_grpc.listening.intake import HEAVY, KNOWN_S, LET_IN_S, PLACES, Intake, Load
-from a2a_grpc.rpc.traffic import Traffic
+from a2a_grpc.listening.usage import CROWD, CROWD_PEERS, Crowd
+from a2a_grpc.rpc.traffic import Account, Traffic
+from a2a_grpc.rpc.turns import Turns
 from tests.attacks.test_connections import Listening
 
 pytestmark = pytest.mark.skipif(not can_look(), reason="needs Linux: TCP_INFO and socket filters")
@@ -42,11 +45,10 @@ class Looking:
         passed_s: float = LET_IN_S,
         is_attacked: bool = False,
         is_crowded: bool = False,
-        is_overloaded: bool = False,
     ) -> int:
         """Return how many connections wait."""
         last, self.now = self.now, self.now + passed_s
-        self.intake.begin(self.now, is_attacked=is_attacked, is_crowded=is_crowded, is_overloaded=is_overloaded)
+        self.intake.begin(self.now, is_attacked=is_attacked, is_crowded=is_crowded)
         self.held = set()
         for connection in self._listening.connections.look(hold_new=is_attacked):
             load = self._loads.setdefault(connection, Load(last))
@@ -76,7 +78,7 @@ async def test_connections_without_an_answer_wait_while_many_calls_wait_and_pass
     proven, *new = await looking.connect(4)
     looking.answer(proven)
     looking.look()
-    assert looking.look(is_crowded=True, is_overloaded=True) == 3
+    assert looking.look(is_crowded=True) == 3
     assert looking.held == set(new)
     waiting = []
     for _ in range(5):
@@ -90,7 +92,7 @@ async def test_a_stream_that_has_been_open_for_long_does_not_wait(looking: Looki
     looking.look()
     looking.traffic.account(following).arrived += 1
     looking.look(passed_s=KNOWN_S)
-    looking.look(is_crowded=True, is_overloaded=True)
+    looking.look(is_crowded=True)
     assert looking.held == {new}
 
 
@@ -101,7 +103,7 @@ async def test_those_that_send_most_wait_and_one_that_sends_little_does_not(look
         looking.answer(peer)
         looking.traffic.account(peer).accepted += HEAVY
     looking.answer(light)
-    assert looking.look(is_overloaded=True) == len(heavy) - PLACES
+    assert looking.look(is_crowded=True) == len(heavy) - PLACES
     assert light not in looking.held
     for _ in range(4):
         looking.look(passed_s=2 * LET_IN_S)
@@ -114,12 +116,42 @@ async def test_calls_that_were_made_before_the_last_moment_count_little(looking:
     looking.traffic.account(peer).accepted += 100
     looking.look(passed_s=1.0)
     looking.traffic.account(peer).accepted += 100
-    assert looking.look(passed_s=1.0, is_overloaded=True) == 0
+    assert looking.look(passed_s=1.0, is_crowded=True) == 0
 
 
 async def test_all_pass_when_the_server_stops(looking: Looking) -> None:
     await looking.connect(3)
-    assert looking.look(is_crowded=True, is_overloaded=True) == 3
+    assert looking.look(is_crowded=True) == 3
     looking.intake.open()
     assert looking.look() == 0
     assert looking.held == set()
+
+
+async def test_many_calls_are_a_crowd_if_they_are_of_several_connections() -> None:
+    turns = Turns(asyncio.get_running_loop(), lambda *call: None, traffic=Traffic(), max_line=2 * CROWD)
+    crowd = Crowd(lambda: [turns])
+    for peer in range(CROWD_PEERS - 1):
+        for _ in range(CROWD):
+            turns.add(f"peer {peer}", "/test/Wait", None)
+    assert not crowd.is_coming
+    turns.add("another peer", "/test/Wait", None)
+    assert crowd.is_coming
+    assert crowd.look()
+    assert not crowd.is_coming
+    await turns.wait()
+    assert not crowd.look()
+
+
+async def test_calls_that_wait_for_a_place_for_their_requests_are_a_crowd_too() -> None:
+    crowd = Crowd(list)
+    waiting, arriving = Account(), Account()
+    waiting.waiting = CROWD
+    arriving.waiting = arriving.arriving = CROWD
+    for _ in range(CROWD_PEERS):
+        crowd.count(arriving)
+    assert not crowd.is_coming
+    for _ in range(CROWD_PEERS):
+        crowd.count(waiting)
+    assert crowd.is_coming
+    assert crowd.look()
+    assert not crowd.look()
