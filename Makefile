@@ -107,7 +107,7 @@ test-nightly: $(VENV)/.dev bin/jaeger ## Run the longest forms: ten minutes of s
 attacks: $(VENV)/.dev ## Measure what attacks cost, beside bare grpc.aio: the table of docs/security.md.
 	@$(BIN)/python benchmarks/attacks.py $(ARGS)
 
-peers: $(VENV)/.dev # the programs of other languages for `make interop`
+peers: $(VENV)/.dev $(PROTO_VENV)/.done # the programs of other languages for `make interop`
 	@$(BIN)/python -m tests.interop.peers.build
 
 interop: peers ## Run clients in other languages and the official SDKs against a server, and theirs with our client.
