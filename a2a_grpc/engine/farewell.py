@@ -13,12 +13,11 @@ from a2a_grpc.agent import Outcome
 from a2a_grpc.engine.player import Sink, play
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.repeatable import Repeatable
-from a2a_grpc.engine.replay import Replay, kept_of, take_asked
+from a2a_grpc.engine.replay import Replay, kept_of, split
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.lifecycle import INTERRUPTED
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import Json
-from a2a_grpc.piecewise import parsed
 from a2a_grpc.protocol import REMOTE
 from a2a_grpc.store import CORE, Head, TaskKey
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
@@ -122,6 +121,6 @@ async def farewell_of(resources: Resources, key: TaskKey, head: Head) -> Farewel
     if (kept := kept_of(stored, head.turn)) is None:
         return None
     whole = (await log.snapshot(key)).task
-    task = await offload(len(whole), parsed, Task(), whole)
-    replay = Replay(take_asked(task, stored, head.turn - kept.turn), is_all_written=True)
+    asked, task = await offload(len(whole), split, whole, stored, head.turn - kept.turn)
+    replay = Replay(asked, is_all_written=True)
     return Farewell(resources, key, resources.queued(key, kept), task, replay, question)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from a2a_grpc.agent import Failed
+from a2a_grpc.piecewise import parsed
 from a2a_grpc.store import Pending
 from a2a_grpc.wire import ROLE_USER, Message, SendMessageRequest, Task
 
@@ -81,12 +82,13 @@ NO_REPLAY = Replay((), is_all_written=False)
 """That of a run that repeats nothing. It does not change."""
 
 
-def take_asked(task: Task, stored: Sequence[Pending], answers: int) -> list[Asked]:
-    """Take the last questions, with so many answers, out of the task's history. Return them, the oldest first.
+def split(serialized: bytes, stored: Sequence[Pending], answers: int) -> tuple[list[Asked], Task]:
+    """Return the last questions of a task, with so many answers, the oldest first; and the task as it was before them.
 
-    The history ends with the message that began the turn after that. `stored` are the requests in which the answers
+    The history of that task ends with the message that began the turn. `stored` are the requests in which the answers
     came, by turn, as far as the store has them: the log has the messages alone.
     """
+    task = parsed(Task(), serialized)
     by_id = {request.message.message_id: request for request in map(_request, stored)}
     history = list(task.history)
     places = [place for place, said in enumerate(history) if said.role == ROLE_USER][-(answers + 1) :]
@@ -97,7 +99,7 @@ def take_asked(task: Task, stored: Sequence[Pending], answers: int) -> list[Aske
             request = SendMessageRequest(message=history[place])
         asked.append(Asked(history[before + 1 : place], request))
     del task.history[places[0] + 1 :]
-    return asked
+    return asked, task
 
 
 def _request(pending: Pending) -> SendMessageRequest:

@@ -72,19 +72,12 @@ class MessageBackend(Past):
         raise RuntimeError("a skill that answers with a message has no task in which to ask")
 
 
-class Unfit(ValueError):
-    """The handler gave something that cannot be an answer. `error` is the reason."""
-
-    def __init__(self, error: TypeError | ValueError) -> None:
-        super().__init__(error)
-        self.error = error
-
-
 class Reply(Sink):
     """Makes a message of what a handler returns, or of all that a generator yields.
 
     Attributes:
         message: The message, once there is one.
+        unfit: Why something that the handler gave cannot be an answer.
     """
 
     def __init__(self, skill_id: str, context_id: str) -> None:
@@ -92,6 +85,7 @@ class Reply(Sink):
         self._context_id = context_id
         self._parts: list[Part] = []
         self.message: Message | None = None
+        self.unfit: Exception | None = None
 
     @property
     def none(self) -> InvalidAgentResponseError:
@@ -99,20 +93,22 @@ class Reply(Sink):
         return InvalidAgentResponseError(f"skill '{self._skill_id}' answers with a message, but gave none")
 
     async def whole(self, output: Output | Message) -> None:
-        """Make the message. Raise InvalidAgentResponseError if the output is none, Unfit if it cannot be one."""
+        """Make the message. Raise InvalidAgentResponseError if the output is none; `unfit` if it cannot be one."""
         if output is None or isinstance(output, Artifact):
             raise self.none
         try:
             self.message = _message(output, self._context_id)
         except (TypeError, ValueError) as error:
-            raise Unfit(error) from None
+            self.unfit = error
+            raise
 
     async def piece(self, piece: Output) -> None:
-        """Add a part to the message. Raise Unfit if the piece cannot be one."""
+        """Add a part to the message. Raise `unfit` if the piece cannot be one."""
         try:
             self._parts.append(part(cast("Content", piece)))
         except (TypeError, ValueError) as error:
-            raise Unfit(error) from None
+            self.unfit = error
+            raise
 
     async def last(self) -> None:
         """Make the message of the parts, if there are any."""
@@ -130,31 +126,30 @@ async def reply(skill: Skill, send: SendCall, resources: Resources) -> Message:
     context_id = send.request.message.context_id or new_id()
     backend = MessageBackend(send.scope, context_id, resources)
     turn = QueuedTurn(0, skill, send.request, send.principal).opened(b"", context_id, backend, resources.threads)
-    call = asyncio.current_task()
+    call, made = asyncio.current_task(), Reply(skill.id, context_id)
     place = resources.place(send.scope, send.request)
     await place.wait()
     try:
         with resources.watch.over(skill.id):
-            return await _play(skill, turn)
-    except Unfit as unfit:
-        error = unfit.error.with_traceback(unfit.__traceback__)  # with the line of the handler
-        logger.error("handler answered with an invalid message skill=%s", skill.id, exc_info=error)
-        raise InvalidAgentResponseError(f"skill '{skill.id}' gave an answer that the protocol does not allow") from None
+            return await _play(skill, turn, made)
     except A2AError:
         raise
     except BaseException as error:
         backend.canceled = isinstance(error, asyncio.CancelledError) and call is not None and call.cancelling() > 0
         if backend.canceled or is_closing(error, call):
             raise
+        if error is made.unfit:
+            logger.exception("handler answered with an invalid message skill=%s", skill.id)
+            unfit = f"skill '{skill.id}' gave an answer that the protocol does not allow"
+            raise InvalidAgentResponseError(unfit) from None
         logger.exception("handler failed skill=%s at=%s", skill.id, line_of(error))
         raise InternalError from error
     finally:
         place.release()
 
 
-async def _play(skill: Skill, turn: Turn) -> Message:
+async def _play(skill: Skill, turn: Turn, made: Reply) -> Message:
     """Run the handler. Return its message."""
-    made = Reply(skill.id, turn.context_id)
     try:
         outcome = await play(skill, turn, made)
     except Outcome as raised:

@@ -8,12 +8,11 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.endings import Canceled
 from a2a_grpc.engine.queued_turn import read_caller
-from a2a_grpc.engine.replay import Asked, Replay, kept_of, take_asked
+from a2a_grpc.engine.replay import Replay, kept_of, split
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.offload import offload
-from a2a_grpc.piecewise import parsed
 from a2a_grpc.store import Head, Pending, StaleAppend, TaskKey
 from a2a_grpc.wire import SendMessageRequest, Task
 
@@ -135,7 +134,7 @@ class TakeOver:
         serialized = await writer.task()
         task: bytes | Task = serialized
         if answers := writer.turn - first.turn:
-            asked, task = await offload(len(serialized), _split, serialized, stored, answers)
+            asked, task = await offload(len(serialized), split, serialized, stored, answers)
             first = first._replace(replay=Replay(asked, is_all_written=await self._ends_with_answer(writer)))
         waiting = [self._resources.queued(writer.key, pending) for pending in stored if pending.turn > writer.turn]
         if not self._resources.is_draining:  # otherwise the task is lost again with this replica, for others
@@ -145,9 +144,3 @@ class TakeOver:
         """Return True if nothing was written since the last answer."""
         records = await self._resources.log.store.read(writer.key, writer.seq - 1, 1)
         return bool(records and records[0].message)
-
-
-def _split(serialized: bytes, stored: Sequence[Pending], answers: int) -> tuple[list[Asked], Task]:
-    """Return the questions with so many answers of a serialised task, and the task as its last turn began with it."""
-    task = parsed(Task(), serialized)
-    return take_asked(task, stored, answers), task
