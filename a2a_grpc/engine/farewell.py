@@ -40,7 +40,7 @@ class Farewell(Repeatable):
     ) -> None:
         """Take the message that began the turn, the task as it was then, the answers, and the question that waits."""
         super().__init__(key, task.context_id, first, resources.log.store, resources.settings.max_task_bytes)
-        self._first_turn = first.opened(task, task.context_id, self, resources.threads)
+        self._first_turn = first.as_turn(task, task.context_id, self, resources.threads)
         self._skill = first.skill
         self._replay = replay
         self._question = question

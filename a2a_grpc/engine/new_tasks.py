@@ -19,7 +19,7 @@ from a2a_grpc.ids import new_id
 from a2a_grpc.log import Follower
 from a2a_grpc.offload import breathe
 from a2a_grpc.protocol import CREATED
-from a2a_grpc.store import Create, Head, Record, Snapshot, StoreFull, TaskKey, Written, over
+from a2a_grpc.store import Create, Head, Record, Snapshot, StoreFull, TaskKey, Written, over, when_over
 from a2a_grpc.wire import Task, task_element
 
 
@@ -81,10 +81,9 @@ class NewTasks:
             if records is not None:
                 records.__enter__()  # before the first event of the run
             created = resources.log.write(create)
-            if created.done():
-                self._start(create, first, serialized, created)
-            else:
-                await self._created(create, first, serialized, created)
+            when_over(created, partial(self._start, create, first, serialized))
+            if not created.done():
+                await self._created(key, created)
             created.result()
         except BaseException as error:
             if records is not None:
@@ -94,14 +93,13 @@ class NewTasks:
             raise
         return AcceptedTurn(key, 1, Snapshot(1, serialized, record.state, 1), records, task if send.waits else None)
 
-    async def _created(self, create: Create, first: QueuedTurn, serialized: bytes, created: Written) -> None:
-        """Wait until a task is created or refused."""
-        created.add_done_callback(partial(self._start, create, first, serialized))
+    async def _created(self, key: TaskKey, created: Written) -> None:
+        """Wait until a task is created or refused, and its run is there."""
         held = ExitStack()
-        lock = self._resources.locks.holding(create.key)  # until its run is there
+        lock = self._resources.locks.holding(key)
         await lock.acquire()  # the lock is free, as the task is new, so this does not wait
         held.callback(lock.release)
-        held.enter_context(self._resources.slots.reserving(create.key.scope))
+        held.enter_context(self._resources.slots.reserving(key.scope))
         self._accepting.add(created)
         created.add_done_callback(self._accepting.discard)
         created.add_done_callback(lambda _: held.close())

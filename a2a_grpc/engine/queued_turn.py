@@ -72,7 +72,7 @@ class QueuedTurn(NamedTuple):
         await writer.status(WORKING, incoming=self.request.message, turn=self.turn, done=done)
         return await writer.task()
 
-    def opened(self, task: bytes | Task, context_id: str, backend: TurnBackend, threads: Threads) -> Turn:
+    def as_turn(self, task: bytes | Task, context_id: str, backend: TurnBackend, threads: Threads) -> Turn:
         """Return the turn as its handler gets it."""
         return Turn(
             skill=self.skill.id,
@@ -88,19 +88,14 @@ class QueuedTurn(NamedTuple):
     def pending(self) -> Pending:
         """Return what of the turn is stored."""
         trace = self.observed.trace if self.observed is not None else self.trace
-        caller = written_caller(self.principal.to_json(), trace, self.origin)
+        caller = self.principal.to_json()
+        if trace or self.origin is not None:
+            caller = json.dumps({TRACE: trace, "caller": caller, **({"origin": self.origin} if self.origin else {})})
         return Pending(self.turn, self.skill.id, self.request.SerializeToString(), caller)
 
 
-def written_caller(caller: str, trace: str, origin: Origin | None = None) -> str:
-    """Return what is stored of a caller, a trace and an origin. Without the two others it is the caller alone."""
-    if not trace and origin is None:
-        return caller
-    return json.dumps({TRACE: trace, "caller": caller, **({"origin": origin} if origin else {})})
-
-
 def read_caller(stored: str) -> tuple[str, str, Origin | None]:
-    """Return the caller, the trace and the origin that `written_caller` has written."""
+    """Return the caller, the trace and the origin that are stored with a message."""
     if not stored.startswith(f'{{"{TRACE}":'):
         return stored, "", None
     said = json.loads(stored)

@@ -80,22 +80,16 @@ class Reply(Sink):
         unfit: Why something that the handler gave cannot be an answer.
     """
 
-    def __init__(self, skill_id: str, context_id: str) -> None:
-        self._skill_id = skill_id
+    def __init__(self, context_id: str) -> None:
         self._context_id = context_id
         self._parts: list[Part] = []
         self.message: Message | None = None
         self.unfit: Exception | None = None
 
-    @property
-    def none(self) -> InvalidAgentResponseError:
-        """The error of a handler that gave no message."""
-        return InvalidAgentResponseError(f"skill '{self._skill_id}' answers with a message, but gave none")
-
     async def whole(self, output: Output | Message) -> None:
-        """Make the message. Raise InvalidAgentResponseError if the output is none; `unfit` if it cannot be one."""
+        """Make the message, unless the output is none. Raise `unfit` if it cannot be one."""
         if output is None or isinstance(output, Artifact):
-            raise self.none
+            return
         try:
             self.message = _message(output, self._context_id)
         except (TypeError, ValueError) as error:
@@ -125,8 +119,8 @@ async def reply(skill: Skill, send: SendCall, resources: Resources) -> Message:
     """
     context_id = send.request.message.context_id or new_id()
     backend = MessageBackend(send.scope, context_id, resources)
-    turn = QueuedTurn(0, skill, send.request, send.principal).opened(b"", context_id, backend, resources.threads)
-    call, made = asyncio.current_task(), Reply(skill.id, context_id)
+    turn = QueuedTurn(0, skill, send.request, send.principal).as_turn(b"", context_id, backend, resources.threads)
+    call, made = asyncio.current_task(), Reply(context_id)
     place = resources.place(send.scope, send.request)
     await place.wait()
     try:
@@ -162,7 +156,7 @@ async def _play(skill: Skill, turn: Turn, made: Reply) -> Message:
             f"skill '{skill.id}' answers with a message; it cannot end in {state_name(outcome.state)}"
         )
     if made.message is None:
-        raise made.none
+        raise InvalidAgentResponseError(f"skill '{skill.id}' answers with a message, but gave none")
     return made.message
 
 

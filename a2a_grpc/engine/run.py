@@ -152,7 +152,7 @@ class Run(TaskTurn):
         if not self._place.is_held:
             await self._place.wait()
         self._move(Event.PLACED)
-        turn = self._queued.opened(await self._open(), self.writer.context_id, self, self._resources.threads)
+        turn = self._queued.as_turn(await self._open(), self.writer.context_id, self, self._resources.threads)
         return await play(self._queued.skill, turn, RunOutput(self, self._queued.skill.id)) or Completed()
 
     async def _open(self) -> bytes | Task:

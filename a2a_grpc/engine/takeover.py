@@ -93,7 +93,9 @@ class TakeOver:
             self._runs.start(first, resources.writer(key, head), b"", rest)
         elif kept is None or not resources.agent.resumable:
             logger.warning("task fails because its replica was lost and its agent is not resumable task=%s", key.id)
-            await self._runs.endings.finish(key, Failed(self._why_lost(key)))
+            reason = OUTAGE_FAILURE if key in self.out_of_touch else LOST_FAILURE
+            self.out_of_touch.discard(key)
+            await self._runs.endings.finish(key, Failed(reason.format(outage_s=resources.settings.outage_s)))
         elif head.attempt > resources.settings.max_attempts:
             logger.warning(
                 "task fails because its replica was lost in every attempt task=%s attempts=%d", key.id, head.attempt - 1
@@ -102,12 +104,6 @@ class TakeOver:
         else:
             logger.info("task is started again because its replica was lost task=%s attempt=%d", key.id, head.attempt)
             await self._begin(resources.writer(key, head), stored, attempt=head.attempt)
-
-    def _why_lost(self, key: TaskKey) -> str:
-        if key not in self.out_of_touch:
-            return LOST_FAILURE
-        self.out_of_touch.discard(key)
-        return OUTAGE_FAILURE.format(outage_s=self._resources.settings.outage_s)
 
     # -- running a handler again, under the lock of the task's key and the claim of its row
 
