@@ -102,7 +102,8 @@ class Recovery:
         if may_regain and await self._regain():
             return
         logger.warning("this replica lost its lease, so its runs are stopped runs=%d", len(self._runs))
-        self._takeover.out_of_touch = set(self._runs.lose_all()) if may_regain else set()
+        lost = self._runs.lose_all()
+        self._takeover.out_of_touch = set(lost) if may_regain else set()
         await self._resources.replica.rejoin()
 
     async def _regain(self) -> bool:

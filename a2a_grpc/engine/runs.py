@@ -161,8 +161,7 @@ class Runs:
                 await self.endings.finish_when_possible(key, outcome)
         finally:
             self._forget(active)
-        if not active.work.done():
-            active.run.abandon()
+        active.run.abandon()
 
     async def let_go(self, run: Holder) -> None:
         """Stop a handler that waits for an answer, and release its task. The answer runs the handler again.
@@ -190,12 +189,7 @@ class Runs:
     def _lose(self, active: Active) -> None:
         self._forget(active)
         active.run.lose()
-        self._resources.background.spawn(self._see_gone(active), f"a2a-grpc:lost:{active.key.id}")
-
-    async def _see_gone(self, active: Active) -> None:
-        await asyncio.wait([active.work], timeout=self._resources.settings.cancel_grace_s)
-        if not active.work.done():
-            active.run.abandon()
+        asyncio.get_running_loop().call_later(self._resources.settings.cancel_grace_s, active.run.abandon)
 
     def _forget(self, active: Active) -> None:
         if self._active.get(active.key) is active:

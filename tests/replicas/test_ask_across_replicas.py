@@ -7,6 +7,7 @@ import pytest
 
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.store import TaskKey
+from tests.covers import covers
 from tests.guarantees.rig import user_texts
 from tests.harness import elements, event_state, eventually, refusal, texts
 from tests.replicas.rig import Replica, Site, reason_of, saying
@@ -31,6 +32,23 @@ async def test_an_answer_at_b_reaches_the_run_that_waits_at_a(site: Site, resuma
     assert a.hand.begun == [("ask which?", 1)]
     assert b.hand.begun == []
     assert await site.states(task_id) == [SUBMITTED, WORKING, INPUT_REQUIRED, WORKING, COMPLETED]
+
+
+@covers("G5")
+@pytest.mark.parametrize("resumable", [True, False])
+async def test_a_run_that_waits_is_stopped_when_its_replica_was_declared_dead_and_takes_no_answer(
+    site: Site, resumable: bool
+) -> None:
+    a = await site.join(resumable=resumable)
+    task_id, former = await asking(a), a.name
+    await site.declare_dead(former)
+
+    def has_a_new_name() -> None:
+        assert a.name != former and a.engine.stats().tasks == ()
+
+    await eventually(has_a_new_name)
+    assert texts(await a.say("this one", task_id)) == ["this one"]
+    assert a.hand.begun == [("ask which?", 1), ("ask which?", 1)]
 
 
 async def test_an_answer_that_is_not_waited_for_is_seen_taken_all_the_same(site: Site) -> None:
