@@ -44,7 +44,8 @@ async def test_a_run_that_waits_is_stopped_when_its_replica_was_declared_dead_an
     await site.declare_dead(former)
 
     def has_a_new_name() -> None:
-        assert a.name != former and a.engine.stats().tasks == ()
+        assert a.name != former
+        assert a.engine.stats().tasks == ()
 
     await eventually(has_a_new_name)
     assert texts(await a.say("this one", task_id)) == ["this one"]
