@@ -6,7 +6,7 @@ from contextlib import suppress
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Outcome
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.engine.farewell import farewell_of
+from a2a_grpc.engine.farewell import Farewell, farewell_of
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.turn_end import write_outcome
 from a2a_grpc.store import Head, StaleAppend, StoreUnavailable, TaskKey
@@ -63,7 +63,13 @@ class Endings:
         """Write the end of a task that has no run, under the claim of its row. Raise StaleAppend, StoreUnavailable."""
         farewell = await farewell_of(self._resources, key, head)
         await write_outcome(self._resources.writer(key, head), outcome)
-        if farewell is not None:  # its handler gets the time that a canceled one has, and that a call takes
-            saying = self._resources.background.spawn(Unclosed(farewell.say()), f"a2a-grpc:farewell:{key.id}")
-            limit_s = self._resources.settings.cancel_grace_s + FAREWELL_S
-            asyncio.get_running_loop().call_later(limit_s, saying.cancel)
+        if farewell is not None:
+            self._resources.background.spawn(self._say(farewell), f"a2a-grpc:farewell:{key.id}")
+
+    async def _say(self, farewell: Farewell) -> None:
+        """Give the handler of a task that has ended the time that a canceled one has, and that a call takes."""
+        work = asyncio.create_task(Unclosed(farewell.say()), name=f"a2a-grpc:leave:{farewell.key.id}")
+        try:
+            await asyncio.wait([work], timeout=self._resources.settings.cancel_grace_s + FAREWELL_S)
+        finally:
+            work.cancel()

@@ -114,7 +114,7 @@ class Run(TaskTurn):
             self._worker.cancel()
 
     def abandon(self) -> None:
-        """Give up on a handler that has not stopped. Its place goes to the next run."""
+        """Give up on a handler that does not stop. Its place goes to the next run."""
         self._place.release()
         if self._worker is not None:
             self._worker.cancel()

@@ -161,7 +161,8 @@ class Runs:
                 await self.endings.finish_when_possible(key, outcome)
         finally:
             self._forget(active)
-        active.run.abandon()
+        if not active.work.done():
+            active.run.abandon()
 
     async def let_go(self, run: Holder) -> None:
         """Stop a handler that waits for an answer, and release its task. The answer runs the handler again.
@@ -189,7 +190,12 @@ class Runs:
     def _lose(self, active: Active) -> None:
         self._forget(active)
         active.run.lose()
-        asyncio.get_running_loop().call_later(self._resources.settings.cancel_grace_s, active.run.abandon)
+        self._resources.background.spawn(self._see_gone(active), f"a2a-grpc:lost:{active.key.id}")
+
+    async def _see_gone(self, active: Active) -> None:
+        await asyncio.wait([active.work], timeout=self._resources.settings.cancel_grace_s)
+        if not active.work.done():
+            active.run.abandon()
 
     def _forget(self, active: Active) -> None:
         if self._active.get(active.key) is active:
