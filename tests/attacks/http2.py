@@ -209,7 +209,10 @@ class Peer:
         """Throw away what can be read at once. Return the number of bytes. Raises ConnectionError at the end."""
         total = 0
         readable = select.poll()  # MSG_DONTWAIT would not help: Python waits for sockets that have a timeout
-        readable.register(self.socket, select.POLLIN)
+        try:
+            readable.register(self.socket, select.POLLIN)
+        except ValueError:  # its descriptor is -1
+            raise ConnectionResetError("this side has closed") from None
         while readable.poll(0):
             chunk = self.socket.recv(1 << 16)
             if not chunk:
