@@ -19,7 +19,7 @@ PLACES = 2
 """The number of heavy connections that pass also while many calls wait to be begun."""
 PLACE_S = 0.25
 """Seconds for which such a connection passes."""
-LET_IN_S, SLOW_LET_IN_S, LAST_LET_IN_S = 0.025, 0.075, 0.25
+LET_IN_S, SLOW_LET_IN_S, LAST_LET_IN_S = 0.025, 0.075, 0.1
 """Seconds between two connections that pass. The second number is for a second after a connection was ended, and the
 last one while many calls wait to be begun."""
 
@@ -61,8 +61,8 @@ class Intake:
       they have been open for `KNOWN_S` and have sent a request. Forty new connections can send 4,000 calls in a moment.
     - Meanwhile those that send most wait as well, except `PLACES` of them. Others do not wait.
     - The connections that wait pass at a pace that the process can serve. Hosts take turns, and those without an ended
-      connection come first. Of one host the connection that passed last comes last. Connections whose calls were
-      answered come before all others.
+      connection come first. Of one host the connection that passed last comes last. Among those that have not
+      passed before, connections whose calls were answered come first.
     """
 
     def __init__(self, is_proven: Callable[[str], bool]) -> None:
@@ -158,13 +158,13 @@ class Intake:
         if not self._waiting or self._now - self._passed_at < pause_s:
             return set()
 
-        def order(waiting: Connection) -> tuple[bool, int, float, float]:
+        def order(waiting: Connection) -> tuple[int, float, float, bool]:
             host = waiting.host
             return (
-                not self._is_proven(waiting.peer),
                 self.ended[host],
                 self._passed_hosts.get(host, 0.0),
                 self._passed.get(waiting, 0.0),
+                not self._is_proven(waiting.peer),
             )
 
         chosen = sorted(self._waiting, key=order)[: self._at_once]
