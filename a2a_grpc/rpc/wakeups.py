@@ -40,7 +40,7 @@ def gather_wakeups(loop: asyncio.AbstractEventLoop) -> socket.socket | None:
     if sys.platform != "linux" or handle is None or len(readers) != 1 or len(writers) != 1:
         return None
     writers[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, EVENTS * BYTE_COST // 2)  # Linux doubles it
-    loop.add_reader(readers[0].fileno(), _Wakeups(readers[0], handle, loop).wake)
+    loop.add_reader(readers[0].fileno(), _Wakeups(readers[0], writers[0], handle, loop).wake)
     return readers[0]
 
 
@@ -53,10 +53,13 @@ def _poller(thread: threading.Thread) -> Any:
 class _Wakeups:
     """Reads the bytes of the events."""
 
-    __slots__ = ("_calm", "_handle", "_loop", "_reader", "_skipped")
+    __slots__ = ("_calm", "_handle", "_loop", "_reader", "_skipped", "_writer")
 
-    def __init__(self, reader: socket.socket, handle: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, reader: socket.socket, writer: socket.socket, handle: Any, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._reader = reader
+        self._writer = writer
         self._handle = handle
         self._loop = loop
         self._calm = 0
@@ -67,7 +70,8 @@ class _Wakeups:
     def wake(self) -> None:
         """Read all bytes except one, and let grpc.aio read this one and handle the events.
 
-        An event waits before its byte is written. So no event of a byte that was read is left.
+        An event waits before its byte is written. So no event of a byte that was read is left, unless an event fails:
+        that of an event loop which was closed does. Then the next round handles those behind it.
         """
         if self._calm >= CALM and self._skipped < LOOKS_APART - 1:
             self._skipped += 1
@@ -79,7 +83,12 @@ class _Wakeups:
                     self._reader.recv(waiting - 1)
             else:
                 self._calm += 1
-        self._handle(self._loop)
+        try:
+            self._handle(self._loop)
+        except BaseException:
+            with suppress(BlockingIOError):  # the bytes that fill the socket do as well
+                self._writer.send(b"\0", socket.MSG_DONTWAIT)
+            raise
 
 
 def waiting_bytes(reader: socket.socket) -> int:
