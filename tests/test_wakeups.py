@@ -125,9 +125,10 @@ def _call_of_a_closed_loop(handler: Echo, address: str) -> object:
 
     async def begin() -> object:
         channel = grpc.aio.insecure_channel(address)
-        call = channel.unary_unary(ECHO)(FIRST, timeout=60)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ECHO)
+        begun = call(FIRST, timeout=60)
         assert await asyncio.to_thread(handler.started.acquire, timeout=30)
-        return channel, call
+        return channel, begun
 
     loop = asyncio.new_event_loop()
     try:
