@@ -1,14 +1,16 @@
 """Queries go along an index, on each database: as its own planner says."""
 
 import asyncio
+import importlib
 import json
+import pkgutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Select, literal, select, text
+from sqlalchemy import Connection, Delete, Select, TupleType, Update, literal, select, text
 
 from a2a_grpc.database.connect import connect
 from a2a_grpc.database.transactions import Database
@@ -16,11 +18,12 @@ from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import ListFilter, Position
 from a2a_grpc.store.contract.given import KEY, append, create, status
-from a2a_grpc.store.sql import SqlStore
+from a2a_grpc.store.sql import SqlStore, statements
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.store.sql.schema import note, task
 from a2a_grpc.store.sql.statements.lists import ended_statement, page_statement, surplus_statement
 from a2a_grpc.store.sql.statements.tasks import COUNT_WAITING, WAITING_LONGER
+from tests.covers import covers
 
 TASKS = 2_000
 MIDDLE = Position(500_000, "t-0500")
@@ -87,6 +90,30 @@ def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for child in plan.get("Plans", []) for node in _nodes(child))]
 
 
+def _read_whole(connection: Connection) -> tuple[set[str], list[str]]:
+    """The statements that get lists, and what their plans on SQLite read whole, for lists of one item and of four."""
+    looked_at, whole = set(), []
+    for module in pkgutil.iter_modules(statements.__path__):
+        for name, statement in vars(importlib.import_module(f"{statements.__name__}.{module.name}")).items():
+            if name.startswith("_") or not isinstance(statement, Select | Update | Delete):
+                continue
+            compiled = statement.compile(dialect=connection.dialect)
+            lists = {key: bound.type for key, bound in compiled.binds.items() if bound.expanding and bound.required}
+            for count in (1, 4) if lists else ():
+                looked_at.add(name)
+                given: Any = dict.fromkeys(key for key, bound in compiled.binds.items() if bound.required)
+                for key, type in lists.items():
+                    given[key] = [(None,) * len(type.types) if isinstance(type, TupleType) else None] * count
+                sent = compiled.construct_expanded_state(given)
+                explained = connection.exec_driver_sql(
+                    f"EXPLAIN QUERY PLAN {sent.statement}", sent.positional_parameters
+                )
+                for *_, detail in explained:
+                    if detail.startswith("SCAN a2a_") and "a2a_replica" not in detail:  # replicas are few
+                        whole.append(f"{name} of {count}: {detail}")
+    return looked_at, whole
+
+
 class Plans:
     """The same for every database."""
 
@@ -126,6 +153,12 @@ class TestSqlite(Plans):
     async def database(self, tmp_path: Path) -> AsyncIterator[Database]:
         async with populated(f"sqlite:///{tmp_path}/tasks.db") as database:
             yield database
+
+    @covers("G12")
+    async def test_a_statement_about_several_reads_no_table_whole(self, database: Database) -> None:
+        looked_at, whole = await database.read(_read_whole)
+        assert {"HEADS", "RECORDS_AT", "BINDINGS", "HELD", "CORES"} <= looked_at
+        assert not whole
 
 
 class TestPostgres(Plans):

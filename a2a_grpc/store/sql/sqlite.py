@@ -18,7 +18,18 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Dialect, Select, bindparam, func, literal_column, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -38,6 +49,27 @@ def goes_together(dialect: Dialect) -> bool:
 def json_numbers(name: str) -> Select[tuple[int]]:
     """Return a query for the numbers in a parameter that is a JSON array."""
     return select(literal_column("value")).select_from(func.json_each(bindparam(name)))
+
+
+class _among(FunctionElement[Any]):
+    type = NullType()  # a Boolean would be compared with 1
+    inherit_cache = True
+
+
+@compiles(_among)
+def _among_values(element: _among, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(_among, "sqlite")
+def _among_rows(element: _among, compiler: SQLCompiler, **options: Any) -> str:
+    columns, _, values = compiler.process(element.clauses, **options).partition(" IN ")
+    return f"{columns} IN (SELECT * FROM {values})"  # for two VALUES or more, SQLite would read the whole table
+
+
+def among(name: str, *columns: Column[Any]) -> ColumnElement[bool]:
+    """Return a condition: the columns are one of the tuples of a parameter."""
+    return _among(tuple_(*columns).in_(bindparam(name, expanding=True)))
 
 
 def for_many_rows(text: str, width: int, count: int) -> str:

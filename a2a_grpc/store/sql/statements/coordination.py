@@ -1,11 +1,11 @@
 """Statements about replicas, messages that wait, idempotency keys, and the agent whose tasks these are."""
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import bindparam, select
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.sql.schema import agent, binding, pending, replica, task
-from a2a_grpc.store.sql.sqlite import json_numbers
-from a2a_grpc.store.sql.statements.tasks import KEY, NAMES, PKS
+from a2a_grpc.store.sql.sqlite import among, json_numbers
+from a2a_grpc.store.sql.statements.tasks import KEY, PKS
 
 # -- replicas
 
@@ -54,7 +54,7 @@ DELETE_MESSAGES_OF_JSON = pending.delete().where(pending.c.task.in_(json_numbers
 
 BINDINGS = select(
     binding.c.scope, binding.c.key, binding.c.fingerprint, binding.c.task_id, binding.c.turn, binding.c.reply
-).where(tuple_(binding.c.scope, binding.c.key).in_(NAMES))
+).where(among("names", binding.c.scope, binding.c.key))
 """Read the bindings of idempotency keys."""
 BIND = binding.insert().values(at_us=now_us())
 """Bind an idempotency key."""

@@ -7,7 +7,8 @@ from sqlalchemy import and_, bindparam, func, null, select, tuple_
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.sql.schema import push, replica, task
-from a2a_grpc.store.sql.statements.tasks import KEY, KEY_COLUMNS, NAMED, NAMES, PKS
+from a2a_grpc.store.sql.sqlite import among
+from a2a_grpc.store.sql.statements.tasks import KEY, KEY_COLUMNS, NAMED, PKS
 
 
 class State(IntEnum):
@@ -22,7 +23,7 @@ _PUSH = (push.c.id, push.c.config, push.c.secrets, push.c.version)
 _FAILURES = (push.c.attempts, push.c.denials)
 _OF_TASK = push.c.task == bindparam("of_pk")
 _ONE = and_(_OF_TASK, push.c.id == bindparam("of_push"))
-_THESE = tuple_(push.c.task, push.c.id).in_(NAMES)
+_THESE = among("names", push.c.task, push.c.id)
 _AT_MOST: Any = bindparam("at_most")
 
 KEYS_OF = select(task.c.pk, *KEY_COLUMNS).where(task.c.pk.in_(PKS))

@@ -13,11 +13,10 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    tuple_,
 )
 
 from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, STATUS_INDEX, record, snapshot, task
-from a2a_grpc.store.sql.sqlite import value_or_size
+from a2a_grpc.store.sql.sqlite import among, value_or_size
 from a2a_grpc.store.sql.statements.tasks import KEY, KEYS, PKS, THIS_TASK
 
 SMALL_BYTES = 16 * 1024
@@ -111,7 +110,7 @@ def _recent_records() -> Select[Any]:
 
 RECENT_RECORDS = _recent_records()
 """Find the records that have the newest `length` messages of tasks, and their sizes. See `views.chosen`."""
-_at_places = tuple_(record.c.task, record.c.seq).in_(bindparam("places", expanding=True))
+_at_places = among("places", record.c.task, record.c.seq)
 RECORDS_AT = select(record.c.task, *RECORD_COLUMNS).where(_at_places)
 """Read single records of several tasks."""
 EVENTS_AT = select(record.c.task, *RECORD_COLUMNS[:-1], null()).where(_at_places)

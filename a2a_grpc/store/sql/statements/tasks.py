@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import BindParameter, Update, and_, bindparam, case, func, null, select, tuple_
+from sqlalchemy import BindParameter, Update, and_, bindparam, case, func, null, select
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.store.sql.schema import replica, task
-from a2a_grpc.store.sql.sqlite import json_numbers
+from a2a_grpc.store.sql.sqlite import among, json_numbers
 
 PKS: BindParameter[Any] = bindparam("pks", expanding=True)
-NAMES: BindParameter[Any] = bindparam("names", expanding=True)
 THIS_TASK = task.c.pk == bindparam("of_pk")
 KEY = and_(task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id"))
-KEYS = tuple_(task.c.scope, task.c.id).in_(NAMES)
+KEYS = among("names", task.c.scope, task.c.id)
 KEY_COLUMNS = (task.c.tenant, task.c.owner, task.c.id)
 NAMED = (task.c.tenant, task.c.owner, task.c.id.label("task_id"))
 """The same columns for a statement that reads another `id`, too."""
