@@ -4,8 +4,9 @@ The core of grpcio 1.71 inflates a compressed message as a whole before it looks
 become 4 GiB. The core of 1.85 stops at the limit. Clients and servers of this package switch off the
 inflating of the core (`grpc.per_message_decompression`), so that messages come as they were sent with every version.
 
-Python does not get the flag that says if a message is compressed, but the first bytes show it. 0x1F is no tag of
-protobuf. No message of the protocol begins with 0x78, which would be field 15.
+Python does not get the flag that says if a message is compressed, nor `grpc-encoding`, but the first bytes show it.
+0x1F, with which gzip begins, is no tag of protobuf. 0x78, with which zlib's format begins, is that of field 15. So a
+message that begins like zlib's format is taken as it is if it cannot be inflated.
 """
 
 import zlib
@@ -21,7 +22,7 @@ class TooLarge(ValueError):
 
 
 class Broken(ValueError):
-    """The content begins as compressed content does, and is not."""
+    """The content begins as gzip does, and is not."""
 
 
 class Stream(Protocol):
@@ -53,9 +54,16 @@ def inflated(content: bytes, limit: int) -> bytes:
     try:
         plain = inflater.decompress(content, limit + 1)
     except zlib.error as error:
-        raise Broken(f"it is compressed, and cannot be inflated: {error}") from None
+        return _as_it_is(content, f"cannot be inflated: {error}")
     if len(plain) > limit:
         raise TooLarge(f"it has more than {limit} bytes once it is inflated")
     if not inflater.eof or inflater.unused_data:
-        raise Broken("it is compressed, and does not end as compressed content does")
+        return _as_it_is(content, "does not end as compressed content does")
     return plain
+
+
+def _as_it_is(content: bytes, problem: str) -> bytes:
+    """Return content that is no zlib stream. Raise Broken if it begins as gzip, since no message does."""
+    if content[:2] == GZIP:
+        raise Broken(f"it is compressed, and {problem}")
+    return content

@@ -56,6 +56,13 @@ class Awaits(grpc.aio.ServerInterceptor):
         return grpc.unary_stream_rpc_method_handler(behavior)
 
 
+class Echoes(grpc.aio.ServerInterceptor):
+    """Answers each call with its request, in a thread, since its function is no coroutine function."""
+
+    async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(lambda raw, context: raw)
+
+
 @asynccontextmanager
 async def opened(
     *interceptors: grpc.aio.ServerInterceptor, **settings: Any
@@ -84,6 +91,12 @@ async def test_a_call_whose_method_is_looked_up_in_another_task_keeps_its_metada
         assert (await stub.SendMessage(request(), metadata=V1)).task.id
         with pytest.raises(grpc.aio.AioRpcError, match="a2a-version"):
             await stub.SendMessage(request())
+
+
+async def test_a_function_of_an_interceptor_gets_a_compressed_request_as_it_was() -> None:
+    async with opened(Echoes()) as (_, channel):
+        call: Any = channel.unary_unary("/a.B/C")
+        assert await call(b"x" * 1000, metadata=V1, compression=grpc.Compression.Gzip) == b"x" * 1000
 
 
 async def test_each_of_many_calls_at_a_time_keeps_its_own_metadata() -> None:

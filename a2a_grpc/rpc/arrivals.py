@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
@@ -52,7 +52,8 @@ class Arrivals:
       So there is room for the others.
     - Of the connections that wait for a place, the connection with the fewest places is served first.
     - A compressed request is inflated up to `max_bytes`, and not by more than `INFLATED_SHARE`. gRPC would inflate 4
-      MiB from each 4 KiB, in the threads that read all connections.
+      MiB from each 4 KiB, in the threads that read all connections. Messages of streams of requests are inflated up to
+      `LARGE_BYTES`, since this happens in the event loop.
     """
 
     def __init__(self, *, places: int, timeout_s: float, max_bytes: int, refuse: Refuse, traffic: Traffic) -> None:
@@ -71,15 +72,12 @@ class Arrivals:
         """Return a handler that asks for the request when there is room for it, and then does what `handler` does."""
         behavior = behavior_of(handler)
         parse = handler.request_deserializer
-        if handler.request_streaming:
-
-            def read(raw: bytes) -> Any:
-                content = inflated(raw, self._limit(raw))
-                return parse(content) if parse else content
-
-            return with_behavior(handler, behavior, read)
-        if not (inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)):
-            return handler
+        is_generator = inspect.isasyncgenfunction(behavior)
+        is_async = is_generator or inspect.iscoroutinefunction(behavior)
+        if handler.request_streaming and parse is None:
+            return handler  # the sentinel inflates these messages itself, once it has explained them as they came
+        if handler.request_streaming or not is_async:  # gRPC reads the request for functions of an interceptor
+            return with_behavior(handler, self._refusing(behavior) if is_async else behavior, _small(parse))
 
         async def serve(_: object, context: Any) -> Any:
             raw = await self._read(context)
@@ -95,7 +93,6 @@ class Arrivals:
 
         if not handler.response_streaming:
             return grpc.stream_unary_rpc_method_handler(serve, None, handler.response_serializer)
-        is_generator = inspect.isasyncgenfunction(behavior)
         return grpc.stream_stream_rpc_method_handler(
             serve_each if is_generator else serve, None, handler.response_serializer
         )
@@ -134,11 +131,36 @@ class Arrivals:
         limit = self._limit(content)
         try:
             return await offload(0 if limit <= LARGE_BYTES else limit, inflated, content, limit)
-        except TooLarge as error:
-            self._traffic.charge(peer, INFLATED_CHARGE_BYTES)
-            raise ResourceExhaustedError(f"the compressed request is too large: {error}") from None
-        except Broken as error:
-            raise InvalidRequestError(f"the request cannot be read: {error}") from None
+        except (TooLarge, Broken) as error:
+            raise self._refusal(error, peer) from None
+
+    def _refusal(self, error: TooLarge | Broken, peer: str) -> A2AError:
+        """Return the error for a compressed message that was not inflated. Charge the connection if it is too large."""
+        if isinstance(error, Broken):
+            return InvalidRequestError(f"the request cannot be read: {error}")
+        self._traffic.charge(peer, INFLATED_CHARGE_BYTES)
+        return ResourceExhaustedError(f"the compressed request is too large: {error}")
+
+    def _refusing(self, behavior: Any) -> Any:
+        """Return a behavior that refuses a call if a message of its stream of requests cannot be inflated."""
+
+        async def serve(requests: Any, context: Any) -> Any:
+            try:
+                return await behavior(requests, context)
+            except (TooLarge, Broken) as error:
+                refused = self._refusal(error, context.peer())
+            return await self._refuse(context, refused)
+
+        async def serve_each(requests: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                async for element in behavior(requests, context):
+                    yield element
+                return
+            except (TooLarge, Broken) as error:
+                refused = self._refusal(error, context.peer())
+            await self._refuse(context, refused)
+
+        return serve_each if inspect.isasyncgenfunction(behavior) else serve
 
     async def _arrived(self, context: Any, peer: str, account: Account) -> Any:
         """Ask for a request when there is a place. Return None if there is none in time, or if the request is late."""
@@ -188,6 +210,16 @@ class Asking(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
         return handler and self._adapt(handler_call_details.method, without_interceptors(handler))
+
+
+def _small(parse: "Callable[[bytes], Any] | None") -> "Callable[[bytes], Any]":
+    """Return a deserializer for messages that may be compressed. It raises TooLarge beyond `LARGE_BYTES`, or Broken."""
+
+    def read(raw: bytes) -> Any:
+        content = inflated(raw, LARGE_BYTES)
+        return parse(content) if parse else content
+
+    return read
 
 
 def _too_many() -> ResourceExhaustedError:

@@ -21,8 +21,10 @@ from a2a_grpc_pb.sentinel_pb2 import (
 )
 from google.protobuf.message import DecodeError, Message
 
-from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.bounded import Broken, TooLarge, inflated
+from a2a_grpc.errors import InvalidRequestError, ResourceExhaustedError, Violation
 from a2a_grpc.logical import FORM, is_logical
+from a2a_grpc.offload import LARGE_BYTES
 from a2a_grpc.wire import SERVICE_NAME
 
 SENTINEL = DESCRIPTOR.services_by_name["Sentinel"]
@@ -39,15 +41,21 @@ Frame = TypeVar("Frame", bound=Message)
 
 
 def parsed(kind: type[Frame], raw: bytes) -> Frame:
-    """Return a message. Raise InvalidRequestError if the bytes are no such message.
+    """Return a message of a stream, which may be compressed.
 
     Args:
         kind: The class of the message.
-        raw: The bytes of the message.
+        raw: The bytes of the message, as they were sent.
+
+    Raises:
+        InvalidRequestError: The bytes are no such message.
+        ResourceExhaustedError: The message has more than `LARGE_BYTES` once it is inflated.
     """
     try:
-        return kind.FromString(raw)
-    except DecodeError:
+        return kind.FromString(inflated(raw, LARGE_BYTES))
+    except TooLarge as error:
+        raise ResourceExhaustedError(f"the {kind.DESCRIPTOR.name} is too large: {error}") from None
+    except (Broken, DecodeError):
         raise InvalidRequestError(f"the bytes are no {kind.DESCRIPTOR.name}") from None
 
 

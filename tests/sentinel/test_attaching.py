@@ -22,7 +22,18 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.tunnel import DIAL_S, Tunnel
-from a2a_grpc.sentinel.wire import ATTACH, PIPE, AgentFrame, Dial, Heartbeat, Hello, PipeFrame, SentinelFrame, Welcome
+from a2a_grpc.sentinel.wire import (
+    ATTACH,
+    PIPE,
+    AgentFrame,
+    Described,
+    Dial,
+    Heartbeat,
+    Hello,
+    PipeFrame,
+    SentinelFrame,
+    Welcome,
+)
 from a2a_grpc.wire import GetTaskRequest
 from tests.harness import eventually, refusal
 from tests.proxy import Proxy
@@ -242,6 +253,19 @@ async def test_garbage_on_attach_ends_that_stream_with_its_name_and_no_other(fra
         assert await unary(channel)(other) == other
         gone = await refusal(unary(channel)(REQUEST))
         assert gone.reason == "AGENT_NOT_ATTACHED"
+
+
+async def test_a_compressed_frame_explains_the_bytes_that_were_sent_and_is_inflated_up_to_a_limit() -> None:
+    async with sentinel() as running, channel_to(running.address) as channel:
+        for size, code in ((200_000, grpc.StatusCode.INVALID_ARGUMENT), (300_000, grpc.StatusCode.RESOURCE_EXHAUSTED)):
+            call: Any = channel.stream_stream(ATTACH)(compression=grpc.Compression.Gzip)
+            await call.write(hello())
+            assert await kind_of(call) == "welcome"
+            await call.write(AgentFrame(described=Described(card=b" " * size)).SerializeToString())
+            assert (await status_of(call))[0] is code
+        assert running._front is not None
+        [account] = running._front.traffic._accounts.values()
+        assert 0 < account.explained < 20_000
 
 
 async def test_a_pipe_that_nobody_asked_for_is_refused() -> None:

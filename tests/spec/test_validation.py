@@ -1,8 +1,10 @@
 """Requests that are refused: with which words, and before anything is stored or run (spec §3.3.2, §5.7)."""
 
 import asyncio
+import gzip
 import logging
 import math
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,7 @@ from a2a_grpc.wire import (
     GetTaskRequest,
     ListTaskPushNotificationConfigsRequest,
     ListTasksRequest,
+    ListTasksResponse,
     Message,
     Part,
     SendMessageConfiguration,
@@ -44,6 +47,7 @@ from tests.spec.raw_calls import (
     field,
     nested_list,
     nested_struct,
+    number,
     raw_call,
     raw_message,
     raw_refusal,
@@ -483,12 +487,27 @@ async def test_a_compressed_request_is_inflated_up_to_64_times_its_size_and_no_f
         questions = iter([ServerReflectionRequest(list_services="x" * 999)])
         answers = [answer async for answer in ServerReflectionStub(channel).ServerReflectionInfo(questions)]
         assert len(answers) == 1
+        questions = iter([ServerReflectionRequest(list_services="x" * (1 << 20))])
+        ended = await refusal(elements(ServerReflectionStub(channel).ServerReflectionInfo(questions)))
+        assert ended.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "the compressed request is too large: it has more than 262144 bytes" in ended.text
         before = await watched.total()
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.SendMessage(request("x" * (3 << 20)), metadata=V1)
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "the compressed request is too large: it has more than 2" in str(refused.value.details())
         assert await watched.total() == before
+
+
+@covers("VAL-6")
+async def test_only_compressed_requests_are_inflated(watched: Watched) -> None:
+    unknown = number(15, 1)  # its first two bytes are those of zlib's format
+    assert unknown == zlib.compress(b"", level=0)[:2]
+    assert ListTasksResponse.FromString(await raw_call(watched.served, "ListTasks", unknown)).total_size == 0
+    for body in (b"\x1f\x8b\x08", gzip.compress(b"")[:-1]):
+        refused = await raw_refusal(watched.served, "ListTasks", body)
+        assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "the request cannot be read: it is compressed, and " in refused.text
 
 
 # -- the other requests
