@@ -41,6 +41,7 @@ class NewTasks:
     async def create(self, send: SendCall, skill: Skill) -> AcceptedTurn:
         """Create a task for a message, and start its run. The errors are those of `Engine.accept`."""
         resources, scope = self._resources, send.scope
+        resources.check_room(scope)  # before a large message is copied and serialised
         message, size = send.request.message, send.size
         task_id, context_id = new_id(), message.context_id or new_id()
         message.task_id, message.context_id = task_id, context_id
@@ -63,7 +64,7 @@ class NewTasks:
                 f"a task of {record.size} bytes is over the limit of {resources.settings.max_task_bytes} bytes "
                 "(--max-task-bytes); send large content as parts with a url"
             )
-        resources.check_room(scope)  # after the last await, so that it holds when the run starts
+        resources.check_room(scope)  # once more after the last await, so that it holds when the run starts
         resources.waiting.check()
         observed = resources.observer.begins(task_id, context_id, skill.id)
         first = QueuedTurn(

@@ -164,11 +164,17 @@ class Recovery:
         await self._recover_pages(self._resources.log.store.orphaned)
 
     async def _recover_pages(self, find: Callable[[int], Awaitable[list[TaskKey]]], expired: str = "") -> None:
-        """Take over all tasks that a store finds, a page at a time. A page that stays as it is ends this."""
-        before: list[TaskKey] = []
-        while (expired or self._takeover.has_room) and (keys := await find(PAGE)) and keys != before:
-            await self._recover_all(keys, expired)
-            before = keys
+        """Take over all tasks that a store finds, a page at a time. Try those once that stay, and look behind them."""
+        tried: set[TaskKey] = set()
+        limit = PAGE
+        while expired or self._takeover.may_recover:
+            found = await find(limit)
+            left = tried.intersection(found)
+            if keys := [key for key in found if key not in left]:
+                await self._recover_all(keys, expired)
+            elif len(found) < limit:
+                return
+            tried, limit = left.union(keys), PAGE + len(left)
 
     async def _recover_all(self, keys: list[TaskKey], expired: str = "") -> None:
         """Take over several tasks at a time, in this replica's own order, because others look at the same tasks."""

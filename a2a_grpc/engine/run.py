@@ -131,12 +131,14 @@ class Run(TaskTurn):
         """Return the outcome of a turn whose handler gave `outcome`; FAILED if the handler did not ask what it asked
         before."""
         replay = self._replay
+        if self._stop_outcome is not None or self.is_lost:
+            return outcome  # the turn ends otherwise
         if replay.changed is not None:
             logger.warning(
                 "handler asked another question than it asked before, so its task fails task=%s", self.key.id
             )
             return replay.changed
-        if replay.is_over or isinstance(outcome, Failed) or self._stop_outcome is not None:
+        if replay.is_over or isinstance(outcome, Failed):
             return outcome
         logger.warning(
             "handler ended without asking a question that it asked before, so its task fails task=%s", self.key.id

@@ -205,7 +205,8 @@ class Runs:
         """Let runs and replies finish within the grace. Return False if the store does not store the ends.
 
         What is left is released if another replica can go on with it, and ended in FAILED with the reason otherwise.
-        Then all background work ends. A run that waits for its user is not waited for.
+        A run that was stopped before ends in the state that it was stopped for. Then all background work ends. A run
+        that waits for its user is not waited for.
         """
         resources = self._resources
         resources.is_draining = True
@@ -213,6 +214,8 @@ class Runs:
             async with asyncio.timeout(grace_s):
                 await self._idle()
         for active in list(self._active.values()):
+            if active.stopping is not None:
+                continue
             if resources.keeps_messages or (resources.log.store.durable and active.run.is_asking):
                 self._lose(active)
             else:
@@ -226,10 +229,10 @@ class Runs:
 
         Then the other replicas, or the next start, end the tasks.
         """
-        handlers = [active.run.handler_ended() for active in self._active.values() if active.stopping is not None]
-        if handlers:
+        if handlers := [active.run.handler_ended() for active in self._active.values() if active.stopping is not None]:
             await asyncio.wait(handlers, timeout=self._resources.settings.cancel_grace_s)
-        while stops := [active.stopping for active in self._active.values() if active.stopping is not None]:
+        # A stop that was canceled before its first step leaves its run here.
+        while stops := [one.stopping for one in self._active.values() if one.stopping and not one.stopping.done()]:
             ended, _ = await asyncio.wait(stops, timeout=STORED_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
             if not ended:
                 logger.warning("the store does not answer, so ends of tasks are not stored tasks=%d", len(stops))

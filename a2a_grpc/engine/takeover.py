@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
@@ -42,9 +42,14 @@ class TakeOver:
         self.out_of_touch: set[TaskKey] = set()
 
     @property
-    def has_room(self) -> bool:
-        """True if there is room for another run, and the lease holds. Without it, others may take what is claimed."""
-        return not self._resources.is_draining and self._resources.slots.room > 0 and self._resources.replica.is_alive
+    def may_recover(self) -> bool:
+        """True if tasks can be taken over here. That takes room for a run, unless lost runs do not begin again."""
+        return self._may_go_on and (self._resources.slots.room > 0 or not self._resources.agent.resumable)
+
+    @property
+    def _may_go_on(self) -> bool:
+        """True if runs may begin, and the lease holds. Without it, others may take what is claimed."""
+        return not self._resources.is_draining and self._resources.replica.is_alive
 
     async def recover(self, key: TaskKey, expired: str = "") -> None:
         """Take over an open task that no living replica holds, and go on with it as it is.
@@ -53,13 +58,17 @@ class TakeOver:
         in CANCELED: no caller asked for the end, and clients show the reason of a failure.
         """
         resources, runs = self._resources, self._runs
-        async with resources.locks.holding(key):
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(resources.locks.holding(key))
             if (active := runs.get(key)) is not None:
                 if expired and active.run.is_asking and not active.run.inbox:
                     runs.stop(active, Failed(expired))
                 return
-            if not self.has_room and not expired:
+            if not self.may_recover and not expired:
                 return
+            has_room = resources.slots.room > 0
+            if has_room and not expired:  # a claim without a run would count an attempt
+                held.enter_context(resources.slots.reserving(key.scope))
             head = await resources.claim(key)
             if head is None or head.is_lost:
                 return
@@ -70,7 +79,8 @@ class TakeOver:
             waiting = [pending for pending in stored if pending.turn > head.turn]
             if head.state in lifecycle.INTERRUPTED and not waiting:
                 await self._leave_waiting(key, head, expired)
-            elif self.has_room:  # otherwise the task is taken over later, or lost again with this replica
+            # Otherwise the task is taken over later, or lost again with this replica.
+            elif self._may_go_on and (has_room or head.state not in lifecycle.INTERRUPTED):
                 with suppress(StaleAppend):  # it was canceled at this moment
                     await self._go_on(key, head, stored, waiting)
 

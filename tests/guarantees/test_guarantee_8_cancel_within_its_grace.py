@@ -12,11 +12,12 @@ import pytest
 
 from a2a_grpc import Agent, InputRequired, Turn
 from a2a_grpc.engine import AcceptedTurn
+from a2a_grpc.engine.endings import Canceled
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.store import MemoryStore
 from a2a_grpc.wire import CancelTaskRequest, Task
 from tests.covers import covers
-from tests.guarantees.rig import engine_of, engine_on, following, records_of, send_call
+from tests.guarantees.rig import Workers, engine_of, engine_on, following, records_of, send_call
 from tests.harness import (
     V1,
     Served,
@@ -261,6 +262,18 @@ async def test_a_run_that_has_not_begun_is_canceled_and_its_agent_never_called()
         assert called == []
 
 
+async def test_a_stop_that_the_end_of_the_background_work_comes_before_does_not_keep_the_next_drain() -> None:
+    workers = Workers()
+    async with asyncio.timeout(10), engine_on(MemoryStore(), workers.agent) as engine:
+        accepted = await engine.accept(send_call(request()))
+        await eventually(lambda: _assert_begun(workers))
+        active = engine._runs.get(accepted.key)  # type: ignore[union-attr]
+        assert active is not None
+        stopping = engine._runs.stop(active, Canceled())
+        await engine._resources.background.end(1.0)
+        assert stopping.cancelled()
+
+
 async def test_an_agent_within_its_grace_is_waited_for() -> None:
     cleaning, finish = asyncio.Event(), asyncio.Event()
     agent = Agent("Tidy", "Cleans up.")
@@ -302,6 +315,10 @@ async def test_an_agent_that_is_given_up_on_leaves_its_place(caplog: pytest.LogC
             await cancel(served, _only_working(served))
         finally:
             unruly.let_go()
+
+
+def _assert_begun(workers: Workers) -> None:
+    assert workers.started
 
 
 def _only_working(served: Served) -> str:

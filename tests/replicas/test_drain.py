@@ -8,9 +8,10 @@ import pytest
 
 from a2a_grpc.client import connect
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE
-from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED, WORKING
+from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED, WORKING
+from a2a_grpc.wire import CancelTaskRequest
 from tests.covers import covers
-from tests.harness import elements, eventually, refusal, texts
+from tests.harness import V1, elements, eventually, refusal, texts
 from tests.proxy import Proxy
 from tests.replicas.rig import MEMORY, Replica, Site, artifact_of, count_of, reason_of
 
@@ -157,6 +158,23 @@ async def test_all_replicas_can_be_drained_at_once_and_the_next_one_goes_on(site
     c.hand.go.set()
     for task_id in (first, second):
         assert texts(await c.reaches(task_id, COMPLETED, FAILED)) == ["word"]
+
+
+@covers("G6", "S2-53")
+async def test_a_task_that_is_being_canceled_ends_canceled_although_another_replica_could_go_on_with_it() -> None:
+    async with Site(MEMORY) as site:
+        a, b = await site.join(cancel_grace_s=LONG_S), await site.join()
+        task_id = await working(a, "stay")
+        canceling = a.stub.CancelTask(CancelTaskRequest(id=task_id), metadata=V1)
+        await eventually(lambda: _equal(a.hand.cancels, [{}]))
+        canceling.cancel()
+        draining = asyncio.ensure_future(a.server.stop())
+        await eventually(lambda: _draining(a))
+        assert (await b.get(task_id)).status.state == WORKING, "its handler cleans up"
+        a.hand.go.set()
+        await draining
+        assert (await b.get(task_id)).status.state == CANCELED
+        assert b.hand.begun == []
 
 
 def _draining(replica: Replica) -> None:

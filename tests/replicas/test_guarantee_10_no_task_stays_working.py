@@ -10,7 +10,7 @@ from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, FAILED, INPUT_REQUIRED,
 from a2a_grpc.wire import TaskState
 from tests.covers import covers
 from tests.harness import event_state, eventually, refusal
-from tests.replicas.rig import Site, artifact_of, count_of, reason_of
+from tests.replicas.rig import MEMORY, Site, artifact_of, count_of, reason_of
 
 pytestmark = covers("G10", "P6")
 
@@ -108,6 +108,34 @@ async def test_a_run_that_dies_with_every_replica_is_given_up_after_so_many_atte
     assert reason_of(ended) == ATTEMPTS_FAILURE.format(attempts=3)
     assert replica.hand.begun == []
     assert count_of(ended) == ["0", "1", "2"]
+
+
+async def test_a_message_that_comes_while_a_task_is_taken_over_leaves_it_its_place() -> None:
+    full: list[grpc.StatusCode] = []
+    async with Site(MEMORY) as site:
+        a, b = await site.join(), await site.join(max_runs=1, max_queued_runs=0)
+        task_id = await a.begin("hold")
+        await b.reaches(task_id, WORKING)
+
+        async def another() -> None:
+            full.append((await refusal(b.begin("hold"))).code)
+
+        b.line.meanwhile("claim", another)
+        await a.die()
+        await eventually(lambda: _equal(b.hand.begun, [("hold", 2)]))
+        assert full == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+        b.hand.go.set()
+        await b.reaches(task_id, COMPLETED)
+
+
+async def test_a_task_that_may_not_begin_again_needs_no_room_to_end() -> None:
+    async with Site(MEMORY) as site:
+        a, b = await site.join(resumable=False), await site.join(resumable=False, max_runs=1, max_queued_runs=0)
+        task_id, _ = await a.begin("hold"), await b.begin("hold")
+        await eventually(lambda: _equal((a.hand.at_work, b.hand.at_work), (1, 1)))
+        await a.die()
+        assert reason_of(await b.reaches(task_id, FAILED)) == LOST_FAILURE
+        assert b.hand.at_work == 1
 
 
 async def test_each_turn_has_its_attempts_of_its_own(site: Site) -> None:
