@@ -3,9 +3,9 @@
     from a2a_grpc import Agent, Turn, serve        write an agent and serve it
     from a2a_grpc import RemoteAgent, connect      call an agent
 
-The names of `a2a_grpc` are enough for most programs. docs/reference.md lists the public names of all modules.
 The idea: **a task is an append-only log of events. Each reader of events follows the log from a cursor.** A stream is a
-follower whose events are sent. A blocking send is a follower whose events are folded. docs/architecture.md explains it.
+follower whose events are sent. A blocking send is a follower whose events are folded. docs/architecture.md explains it,
+and docs/reference.md lists the public names of all modules.
 
 The modules by floor. A module imports from its own package and lower floors. A package's docstring names its modules.
     6  cli          the command line

@@ -208,7 +208,9 @@ def unknown_variables(kinds: Iterable[type], environ: Mapping[str, str] | None =
     """
     settings = {variable_of(item).removeprefix(PREFIX) for kind in kinds for item in fields(kind)}
     known = settings | {name.upper() for name in OPTIONS}
-    given = {name.removeprefix(PREFIX) for name in environ or os.environ if name.startswith(PREFIX)}
+    given = {
+        name.removeprefix(PREFIX) for name in (os.environ if environ is None else environ) if name.startswith(PREFIX)
+    }
     unknown: dict[str, str] = {}
     for name in sorted(given - known):
         if not name.startswith("TEST_"):  # those are for this project's own tests

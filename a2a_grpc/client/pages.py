@@ -20,16 +20,18 @@ class Pages(AsyncIterator[Item]):
     """The items of all pages of a list, to read with `async for`. `Client.list` returns it.
 
     The client asks for a page when the loop needs it. The loop raises InvalidAgentResponseError for a list without an
-    end: a page token that comes twice, or more than 100 pages in a row that hold nothing.
+    end: a page token that comes twice, or more than 100 pages in a row that hold nothing. Lists of a registry may have
+    10,000 pages.
 
     Attributes:
         total: The number of items on all pages, as the agent said with the last page. None before the first page, and
             if the agent does not count them.
     """
 
-    def __init__(self, call: Call, method: str, request: Any, items: str) -> None:
+    def __init__(self, call: Call, method: str, request: Any, items: str, *, max_pages: int | None = None) -> None:
         """Read the list of a method. `items` is the field of a page that holds its items."""
         self.total: int | None = None
+        self._max_pages = max_pages
         self._items = self._all(call, method, request, items)
 
     def __aiter__(self) -> Self:
@@ -56,6 +58,8 @@ class Pages(AsyncIterator[Item]):
             if place in seen:
                 raise InvalidAgentResponseError(f"{method} has no end: the agent gave the same page token twice")
             seen.add(place)
+            if len(seen) == self._max_pages:
+                raise InvalidAgentResponseError(f"{method} has no end: it has more than {self._max_pages:,} pages")
             empty = 0 if getattr(page, items) else empty + 1
             if empty > MAX_EMPTY_PAGES:
                 raise InvalidAgentResponseError(f"{method} has no end: {empty} pages in a row were empty")

@@ -33,6 +33,7 @@ from a2a_grpc.wire import AgentCard
 REGISTRY_URL = "REGISTRY_URL"
 """The environment variable that names a registry if neither the caller nor `A2A_GRPC_SENTINEL` does."""
 PAGE_SIZE = 100
+MAX_PAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +209,7 @@ class Registry:
         return await self._client.explained(error)
 
     async def _all(self, method: str, request: ListRequest | FindRequest) -> AsyncGenerator[FoundAgent, None]:
-        pages: Pages[RegisteredAgent] = Pages(self.call, method, request, "agents")
+        pages: Pages[RegisteredAgent] = Pages(self.call, method, request, "agents", max_pages=MAX_PAGES)
         async with aclosing(pages) as agents:
             async for agent in agents:
                 yield self._found(agent)

@@ -14,9 +14,11 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc import Task, connect
 from a2a_grpc.client import ConnectionLostError, ResponseTooLargeError
+from a2a_grpc.client.pages import Pages
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError, UnavailableError
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.protocol import Key
+from a2a_grpc.registry.wire import AgentsPage, FindRequest, RegisteredAgent
 from a2a_grpc.wire import (
     Artifact,
     ListTaskPushNotificationConfigsResponse,
@@ -405,6 +407,15 @@ async def test_a_list_without_an_end_is_an_error_after_bounded_calls(kind: str) 
         with pytest.raises(InvalidAgentResponseError, match="ListTasks has no end"):
             await collected(client.list())
     assert len(peer.calls) <= 101
+
+
+async def test_a_list_of_a_registry_without_an_end_is_an_error() -> None:
+    async def answer(_: str, request: FindRequest) -> AgentsPage:
+        return AgentsPage(agents=[RegisteredAgent(name="one")], next_page_token=f"{request.page_token}x"[-9999:])
+
+    agents: Pages[RegisteredAgent] = Pages(answer, "FindAgents", FindRequest(), "agents", max_pages=200)
+    with pytest.raises(InvalidAgentResponseError, match="FindAgents has no end: it has more than 200 pages"):
+        await collected(agents)
 
 
 @pytest.mark.parametrize("repeats", ["again", "p-{}"])
