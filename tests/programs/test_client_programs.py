@@ -728,6 +728,11 @@ async def test_ctrl_c_ends_discovery_without_a_word() -> None:
 # -- all of them
 
 
+def seen(mark: str) -> dict[str, str]:
+    """The environment of a program that `marked` finds. It would not find a fork, which has that of its parent."""
+    return {"A_MARK": mark, "TESTS_FORK": ""}
+
+
 def marked(mark: str) -> list[str]:
     """The command lines of the processes that have this mark in their environment."""
     found = []
@@ -744,7 +749,7 @@ def marked(mark: str) -> list[str]:
 @pytest.mark.first
 async def test_demo_all_runs_every_program_and_leaves_no_process() -> None:
     mark = str(uuid.uuid4())
-    exit_code, out, err = await run_program("clients/demo_all.py", timeout_s=110, env={"A_MARK": mark})
+    exit_code, out, err = await run_program("clients/demo_all.py", timeout_s=110, env=seen(mark))
     assert (exit_code, err) == (0, ""), out
     assert marked(mark) == []
     lines = out.splitlines()
@@ -757,7 +762,7 @@ async def test_demo_all_says_which_programs_fail_with_what_they_said() -> None:
     """The variable is of the client library's settings: agents and stubs do not read it."""
     mark = str(uuid.uuid4())
     exit_code, out, err = await run_program(
-        "clients/demo_all.py", timeout_s=110, env={"A_MARK": mark, "A2A_GRPC_TIMEOUT_S": "soon"}
+        "clients/demo_all.py", timeout_s=110, env={**seen(mark), "A2A_GRPC_TIMEOUT_S": "soon"}
     )
     assert (exit_code, err) == (1, "")
     assert marked(mark) == []
@@ -772,7 +777,7 @@ async def test_demo_all_says_which_programs_fail_with_what_they_said() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_demonstration_that_is_stopped_leaves_no_process(number: signal.Signals) -> None:
     mark = str(uuid.uuid4())
-    async with start("clients/demo.py", "--listen=127.0.0.1:0", env={"A_MARK": mark}) as process:
+    async with start("clients/demo.py", "--listen=127.0.0.1:0", env=seen(mark)) as process:
         while not (await read_line(process)).startswith("[DATA ] progress: 0.2"):
             pass
         assert len(marked(mark)) == 4
@@ -786,7 +791,7 @@ async def test_a_demonstration_that_is_stopped_leaves_no_process(number: signal.
 @pytest.mark.long
 async def test_demo_all_that_is_stopped_leaves_no_process(number: signal.Signals) -> None:
     mark = str(uuid.uuid4())
-    async with start("clients/demo_all.py", env={"A_MARK": mark}) as process:
+    async with start("clients/demo_all.py", env=seen(mark)) as process:
         assert (await read_line(process)).startswith("PASS  cancellable ")
         assert len(marked(mark)) >= 8
         process.send_signal(number)
