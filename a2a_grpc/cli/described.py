@@ -40,7 +40,17 @@ def said_in(parts: Sequence[Part], *, with_data: bool = False) -> str:
     said = "\n".join(filter(None, (text_of(parts), *files)))
     if said or not with_data:
         return said
-    return ", ".join(json.dumps(to_python(part.data), ensure_ascii=False) for part in parts if part.HasField("data"))
+    return ", ".join(json_of_data(part) for part in parts if part.HasField("data"))
+
+
+def json_of_data(part: Part, *, is_narrow: bool = False) -> str:
+    """Return the data of a part as JSON, with sorted names: a part keeps no order.
+
+    Args:
+        part: The part.
+        is_narrow: True if the output can show ASCII only.
+    """
+    return json.dumps(to_python(part.data), ensure_ascii=is_narrow, sort_keys=True)
 
 
 def describe_file(part: Part, artifact: Artifact | None = None) -> str:

@@ -9,7 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc import lifecycle
-from a2a_grpc.cli.described import describe_file, said_in
+from a2a_grpc.cli.described import describe_file, json_of_data, said_in
 from a2a_grpc.cli.output import Output
 from a2a_grpc.cli.progress import ProgressBar
 from a2a_grpc.cli.screen import Guarded, Piece, Screen, errors
@@ -18,7 +18,6 @@ from a2a_grpc.client.pieces import Pieces, progress_in
 from a2a_grpc.errors import InvalidAgentResponseError
 from a2a_grpc.harmless import block, flat, harmless_json, one_line
 from a2a_grpc.lifecycle import element_of, state_name
-from a2a_grpc.parts import to_python
 from a2a_grpc.wire import (
     ROLE_USER,
     Artifact,
@@ -214,7 +213,7 @@ class Show:
                     self._in_line = not part.text.endswith("\n")
                 case "data":
                     self._end_line()
-                    self.json_value(to_python(part.data))
+                    self.json_line(json_of_data(part, is_narrow=self._is_narrow))
                 case "raw" | "url":
                     self._end_line()
                     self.fields(describe_file(part, artifact))

@@ -32,7 +32,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         self._status = health_pb2.HealthCheckResponse.NOT_SERVING
         self._changed = asyncio.Event()
         self._watches: set[asyncio.Task[Any]] = set()
-        self._has_left = False
+        self._has_left = self._is_ending = False
 
     def set_ready(self, ready: bool) -> None:
         """Set the status of all services, unless the server has left."""
@@ -47,16 +47,23 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
 
     async def end(self) -> None:
         """End all watches with UNAVAILABLE."""
+        self._is_ending = True
+        self._wake()
         if watches := list(self._watches):
-            for watch in watches:
+            # A watch that is canceled while it writes could not end its call, nor write the last status.
+            _, unread = await asyncio.wait(watches, timeout=END_S)
+            for watch in unread:
                 watch.cancel()
-            await asyncio.wait(watches, timeout=END_S)
 
     def _set(self, status: int) -> None:
         if status != self._status:
             self._status = status
-            changed, self._changed = self._changed, asyncio.Event()
-            changed.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have all watches look at the status again."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def Check(self, request: Any, context: "Context[Any, Any]") -> Any:
         """Return the status of a service. End the call with NOT_FOUND if the server has no such service."""
@@ -94,4 +101,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
             if status != written:
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 written = status
-            await changed.wait()
+            elif self._is_ending:
+                return
+            else:
+                await changed.wait()
