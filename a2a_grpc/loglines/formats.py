@@ -113,7 +113,10 @@ def log_to_stderr(level: str | None = None, style: str | None = None) -> None:
     """
     level = level or _of_environment("LOG_LEVEL", LEVELS, "warning")
     style = style or _of_environment("LOG_FORMAT", tuple(LogFormat), LogFormat.TEXT)
-    handler = PatientHandler(sys.stderr)
+    if logging.getLogger().handlers:
+        return
+    # A program whose standard error is closed, such as a daemon, has none to write to.
+    handler = PatientHandler(sys.stderr) if sys.stderr else logging.NullHandler()
     handler.setFormatter(JsonLines() if style == LogFormat.JSON else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
