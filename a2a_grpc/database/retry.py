@@ -22,8 +22,7 @@ CONFLICTS = 5
 """The number of times that a transaction is repeated because another one wrote the same key first."""
 
 SETTLED_S = 2.0
-"""Seconds without a failure after which an outage is over, although what failed was not repeated. This is longer than
-any wait between two tries."""
+"""Seconds without a failure after which an outage is over, if what failed is not tried any more."""
 
 
 def pauses() -> Backoff:
@@ -34,7 +33,8 @@ def pauses() -> Backoff:
 class Outage:
     """Logs once that the database does not answer, or is lost, and once that it answers again.
 
-    If only a part fails, such as large writes to a disk that is full, this is one outage for as long as the part fails.
+    If only a part fails, such as large writes to a disk that is full, this is one outage for as long as the part fails:
+    it does not end while a call that has failed is still being tried.
     """
 
     def __init__(self, shown: str) -> None:
@@ -42,9 +42,17 @@ class Outage:
         """The URL of the database, with its secrets masked."""
         self._since: float | None = None
         self._failed_at = 0.0
+        self._failing: set[object] = set()  # calls that failed and are tried again
         self._is_lost = False
 
-    def begin(self, error: BaseException) -> None:
+    def begin(self, error: BaseException, call: object = None) -> None:
+        """Note that a call failed.
+
+        Args:
+            call: What is tried again, until `end` or `give_up`. None if it is not.
+        """
+        if call is not None:
+            self._failing.add(call)
         is_lost = isinstance(error, StoreLost)  # its error says what to do, also if a passing one came before
         self._failed_at = time.monotonic()
         if self._since is None or (is_lost and not self._is_lost):
@@ -52,16 +60,20 @@ class Outage:
             self._is_lost = is_lost
             logger.warning("database unavailable store=%s error=%s", self.shown, reason(error))
 
-    def end(self, *, is_repeat: bool) -> None:
-        """Note that the database has answered.
-
-        Args:
-            is_repeat: True if this was asked before and failed.
-        """
+    def end(self, call: object) -> None:
+        """Note that the database has answered a call."""
+        is_repeat = call in self._failing
+        self._failing.discard(call)
         now = time.monotonic()
-        if self._since is not None and (is_repeat or now - self._failed_at > SETTLED_S):
+        if self._since is None or self._failing:
+            return
+        if is_repeat or now - self._failed_at > SETTLED_S:
             logger.warning("database available again store=%s after_s=%.1f", self.shown, now - self._since)
             self._since = None
+
+    def give_up(self, call: object) -> None:
+        """Note that a call is not tried any more."""
+        self._failing.discard(call)
 
 
 def reason(error: BaseException) -> str:
@@ -82,10 +94,20 @@ async def retry(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, out
     Raises:
         StoreUnavailable: The budget is used up.
     """
+    call = object()
+    try:
+        result = await _try_for(attempt, budget_s, outage, call)
+        outage.end(call)
+        return result
+    finally:
+        outage.give_up(call)
+
+
+async def _try_for(attempt: Callable[[bool], Awaitable[T]], budget_s: float, outage: Outage, call: object) -> T:
     end, waits, conflicts, is_repeat = time.monotonic() + budget_s, pauses(), 0, False
     while True:
         try:
-            result = await attempt(is_repeat)
+            return await attempt(is_repeat)
         except ConfigurationError:  # trying again does not help, here and below
             raise
         except StoreLost as error:
@@ -97,16 +119,13 @@ async def retry(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, out
                 continue
             if not is_transient(error):
                 raise
-            outage.begin(error)
+            outage.begin(error, call)
             is_repeat, wait_s = True, waits.next_s()
             if time.monotonic() + wait_s >= end:
                 raise StoreUnavailable(
                     f"{outage.shown} did not answer within {budget_s:g} s: {reason(error)}"
                 ) from error
             await asyncio.sleep(wait_s)
-        else:
-            outage.end(is_repeat=is_repeat)
-            return result
 
 
 # -- which errors are transient

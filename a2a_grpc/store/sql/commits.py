@@ -52,8 +52,8 @@ class Commits:
         self._arrived = asyncio.Event()
         self._batch: Sequence[Item] = ()
         self._is_closing = False
-        self.failure: Exception | None = None
-        """The error of the last try, while writes wait for the next one."""
+        self.failure = ""
+        """Why no write is accepted: the error of the last try, if at least two have failed, while writes wait."""
         self._flusher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class Commits:
         return item.written
 
     async def _flush_forever(self) -> None:
-        waits = pauses()
+        waits, has_failed = pauses(), False
         while True:
             await self._arrived.wait()
             for _ in range(TURNS):
@@ -93,13 +93,15 @@ class Commits:
             if not batch:
                 if self._is_closing:
                     return
-                self.failure = None
+                self._outage.give_up(self)  # the writes that failed were refused
+                has_failed, self.failure = False, ""
                 self._arrived.clear()
                 continue
             try:
                 await self._flush(batch)
+                self._outage.end(self)
                 waits.reset()
-                self.failure = None
+                has_failed, self.failure = False, ""
             except StoreLost as error:
                 self._outage.begin(error)
                 self._refuse(batch, error)
@@ -108,12 +110,14 @@ class Commits:
                     logger.exception("a batch of writes could not be committed writes=%d", len(batch))
                     self._refuse(batch, error)
                     continue
-                self._outage.begin(error)
+                self._outage.begin(error, self)
                 if self._is_closing:
                     self._refuse(batch, error)
                     return
                 self._put_back(batch, error)
-                self.failure = error.with_traceback(None)  # a traceback would hold the writes
+                if has_failed:  # one failure may be a lock that was not to be had in time
+                    self.failure = reason(error)  # the error itself would hold the writes
+                has_failed = True
                 await asyncio.sleep(waits.next_s())
 
     def _next_batch(self) -> list[Item]:
@@ -134,7 +138,6 @@ class Commits:
         """
         try:
             await self._commit(batch)
-            self._outage.end(is_repeat=True)
             return
         except Exception as error:
             for item in batch:
@@ -187,6 +190,7 @@ class Commits:
 
     def _ended(self, flusher: asyncio.Task[None]) -> None:
         """Refuse all writes once the background task has ended."""
+        self._outage.give_up(self)
         error: BaseException = StoreUnavailable("the store is closed")
         if not self._is_closing:
             cause = None if flusher.cancelled() else flusher.exception()

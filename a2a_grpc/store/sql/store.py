@@ -100,9 +100,8 @@ class SqlStore(KeptNotes, PushConfigs):
             await asyncio.shield(asking)
         except Exception as error:
             raise StoreUnavailable(f"the store does not answer: {reason(error)}") from error
-        failure = self._commits.failure if self._commits is not None else None
-        if failure is not None:  # a disk that is full can be read
-            raise StoreUnavailable(f"the store accepts no writes: {reason(failure)}")
+        if self._commits is not None and self._commits.failure:  # a disk that is full can be read
+            raise StoreUnavailable(f"the store accepts no writes: {self._commits.failure}")
 
     async def belong_to(self, agent: str) -> str:
         return await self._write(coordination.belong_to, agent)
