@@ -49,6 +49,7 @@ class Outage:
         """Note that a call failed.
 
         Args:
+            error: Why it failed.
             call: What is tried again, until `end` or `give_up`. None if it is not.
         """
         if call is not None:
@@ -60,14 +61,19 @@ class Outage:
             self._is_lost = is_lost
             logger.warning("database unavailable store=%s error=%s", self.shown, reason(error))
 
-    def end(self, call: object) -> None:
-        """Note that the database has answered a call."""
-        is_repeat = call in self._failing
+    def end(self, call: object, *, is_write: bool = False) -> None:
+        """Note that the database has answered.
+
+        Args:
+            call: What was answered.
+            is_write: True if tasks were written, so that the outage need not have settled.
+        """
+        is_proof = is_write or call in self._failing
         self._failing.discard(call)
         now = time.monotonic()
         if self._since is None or self._failing:
             return
-        if is_repeat or now - self._failed_at > SETTLED_S:
+        if is_proof or now - self._failed_at > SETTLED_S:
             logger.warning("database available again store=%s after_s=%.1f", self.shown, now - self._since)
             self._since = None
 

@@ -99,7 +99,7 @@ class Commits:
                 continue
             try:
                 await self._flush(batch)
-                self._outage.end(self)
+                self._outage.end(self, is_write=True)
                 waits.reset()
                 has_failed, self.failure = False, ""
             except StoreLost as error:
