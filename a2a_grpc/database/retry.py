@@ -33,8 +33,8 @@ def pauses() -> Backoff:
 class Outage:
     """Logs once that the database does not answer, or is lost, and once that it answers again.
 
-    If only a part fails, such as large writes to a disk that is full, this is one outage for as long as the part fails:
-    it does not end while a call that has failed is still being tried.
+    If only a part fails, such as large writes to a disk that is full, this is one outage for as long as the part fails.
+    It does not end while a call that has failed is still being tried.
     """
 
     def __init__(self, shown: str) -> None:
