@@ -22,8 +22,11 @@ DROP_PAYLOAD = struct.pack("HBBI", 0x06, 0, 0, 1)
 
 Acknowledgements of the client and the end of the connection get through. Bytes do not, and the client sends them again.
 """
-TCP_INFO_BYTES = 136
-"""The part of the kernel's `struct tcp_info` that ends with `tcpi_bytes_received`, which follows `tcpi_bytes_acked`."""
+TCP_INFO_BYTES = 144
+"""The part of the kernel's `struct tcp_info` that ends with `tcpi_bytes_acked`, `tcpi_bytes_received`, `tcpi_segs_out`
+and `tcpi_segs_in`."""
+FIRST_SEGMENTS = 2
+"""The segments of a client that open a connection."""
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of a descriptor that cannot be duplicated, which say nothing of its connection."""
 TCP_CLOSE = 7
@@ -34,7 +37,7 @@ ANY_ADDRESS = struct.pack("H14x", socket.AF_UNSPEC)
 class Connection:
     """A connection of a client at the last look. Its methods may be called only during this look."""
 
-    __slots__ = ("_socket", "host", "is_held", "is_wide", "peer", "received", "sent")
+    __slots__ = ("_segments", "_segments_then", "_socket", "host", "is_held", "is_wide", "peer", "received", "sent")
 
     def __init__(self, connected: socket.socket) -> None:
         host, port, *scope = connected.getpeername()
@@ -50,6 +53,7 @@ class Connection:
         """True if the filter holds the bytes of the client."""
         self.is_wide = False
         """True once `widen` was called."""
+        self._segments = self._segments_then = FIRST_SEGMENTS
 
     def look(self, connected: socket.socket, *, may_be_held: bool) -> None:
         """Read the figures of the kernel. Raise OSError if the connection has ended."""
@@ -57,8 +61,13 @@ class Connection:
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         if info[0] == TCP_CLOSE:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        self.sent, self.received = struct.unpack_from("QQ", info, TCP_INFO_BYTES - 16)
+        self.sent, self.received, _, self._segments = struct.unpack_from("QQII", info, TCP_INFO_BYTES - 24)
         self.is_held = (may_be_held or self.is_held) and _is_held(connected)
+
+    @property
+    def is_asking(self) -> bool:
+        """True if the client has sent something since its bytes are held. It may be an acknowledgement only."""
+        return self.is_held and self._segments != self._segments_then
 
     @property
     def unread(self) -> int:
@@ -74,6 +83,7 @@ class Connection:
         """Let no more bytes of the client pass until `let_in`."""
         _hold(self._socket, True)
         self.is_held = True
+        self._segments_then = self._segments
 
     def let_in(self) -> None:
         """Let the bytes of the client pass from now on."""
@@ -134,7 +144,8 @@ class Connections:
                                 _hold(found, hold_new)  # the sockets that it accepts inherit the filter
                             continue
                         known = Connection(found)
-                    known.look(found, may_be_held=may_be_held)
+                    # A socket may be accepted long after the listening one has lost the filter.
+                    known.look(found, may_be_held=may_be_held or inode not in self._known)
                     seen[inode] = known
                     yield known
             except OSError as error:  # most often the connection has ended

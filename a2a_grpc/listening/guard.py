@@ -178,7 +178,8 @@ class Guard:
             debt, load = self._seen.get(connection) or (Debt(now), Load(last))
             debt.look(now, connection, account)
             load.look(now, connection, account)
-            self._crowd.count(account)
+            if is_busy and load.is_active:  # calls that do nothing are no load
+                self._crowd.count(account)
             # The counters of a connection that is being read may hold the event loop for 100 ms.
             may_ask = connection.is_held or not (is_attacked or is_crowded)
             counted = self._counted if may_ask and time.monotonic() < ask_until else None
@@ -188,6 +189,8 @@ class Guard:
                 self._end(connection, debt)
                 continue
             self._intake.look(connection, load, is_suspect=debt.is_suspect or debt.is_unclear)
+            if connection.is_held:
+                account.held_at = now
             if self._buffer_bytes and account.arrived and not (connection.is_wide or is_attacked):
                 connection.widen(self._buffer_bytes)
             seen[connection] = debt, load

@@ -47,7 +47,8 @@ class Arrivals:
 
     - At most `places` requests are asked for at a time, a quarter of them for one connection.
     - A request arrives within `timeout_s`, or within two seconds if places are scarce. Otherwise its call gets
-      RESOURCE_EXHAUSTED. Time in which the event loop does not run does not count.
+      RESOURCE_EXHAUSTED. Time in which the event loop does not run does not count. The two seconds begin again while
+      the server holds the bytes of the connection, which then counts as no late one. Others are charged.
     - Connections with late requests, and new connections from which no request has arrived, share half of the places.
       So there is room for the others.
     - Of the connections that wait for a place, the connection with the fewest places is served first.
@@ -63,6 +64,7 @@ class Arrivals:
         self._refuse = refuse
         self._traffic = traffic
         self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(self._end)
+        self._reading: dict[asyncio.Task[Any], tuple[Account, float]] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._late_peers: Deadlines[str] = Deadlines(lambda _: self._shares.serve())
         self._trimmer = Trimmer()
@@ -170,6 +172,8 @@ class Arrivals:
         assert task is not None
         self._deadlines.add(task, HURRIED_S if self._is_scarce(peer) else self._timeout_s)
         account.arriving += 1
+        began = self._loop.time()
+        self._reading[task] = account, began
         try:
             return await context.read()
         except asyncio.CancelledError:
@@ -177,11 +181,14 @@ class Arrivals:
                 self._trimmer.wake()
                 raise  # the client is gone
             self._late.discard(task)
-            self._late_peers.add(peer, PENALTY_S)
+            if account.held_at < began:
+                self._late_peers.add(peer, PENALTY_S)
+                self._traffic.lose(peer)
             task.uncancel()
             return None
         finally:
             self._deadlines.remove(task)
+            del self._reading[task]
             self._shares.give_back(peer, 1)
             account.arriving -= 1
 
@@ -197,6 +204,12 @@ class Arrivals:
         return 2 * shares.held > shares.total or 2 * shares.held_by(peer) > shares.per_peer
 
     def _end(self, late: "asyncio.Task[Any]") -> None:
+        """End a call whose request is late, unless the server itself has lately held the bytes of its connection."""
+        account, began = self._reading[late]
+        now = self._loop.time()
+        if now - account.held_at < HURRIED_S and now - began < self._timeout_s:
+            self._deadlines.add(late, HURRIED_S)
+            return
         self._late.add(late)
         late.cancel()
 

@@ -1,5 +1,6 @@
 """Count the bytes that each connection had a reason to send, which are those of its calls."""
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +32,7 @@ class Account:
         "charged",
         "dropped",
         "explained",
+        "held_at",
         "lost",
         "waiting",
     )
@@ -56,6 +58,8 @@ class Account:
         """The number of calls that have ended with a status of the server."""
         self.lost = 0
         """The number of calls that were begun and have ended without a request, or without a status of the server."""
+        self.held_at = -math.inf
+        """The time of the event loop at which the bytes of the connection were last held. See `Intake`."""
 
 
 class Traffic:

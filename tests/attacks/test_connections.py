@@ -131,3 +131,19 @@ async def test_sockets_of_other_ports_are_left_alone(listening: Listening) -> No
 
 def _equal(found: bytes, expected: bytes) -> None:
     assert found == expected
+
+
+async def test_a_connection_that_is_accepted_after_the_listener_lost_its_filter_is_known_as_held(
+    listening: Listening,
+) -> None:
+    listening.look(hold_new=True)
+    client = socket.create_connection(("127.0.0.1", listening.port))
+    listening.clients.append(client)
+    listening.look()
+    listening.look()
+    accepted, _ = await asyncio.get_running_loop().sock_accept(listening.socket)
+    listening.accepted.append(accepted)
+    for found in listening.connections.look(hold_new=False):
+        assert found.is_held
+        found.let_in()
+    assert [each.is_held for each in listening.look()] == [False]

@@ -1,16 +1,18 @@
 """Which connections wait while more comes in than can be served, and in which order they pass. On real sockets."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from a2a_grpc.listening.connections import Connection, can_look
-from a2a_grpc.listening.intake import HEAVY, KNOWN_S, LET_IN_S, PLACES, Intake, Load
+from a2a_grpc.listening.intake import HEAVY, KNOWN_S, LAST_LET_IN_S, LET_IN_S, PASS_S, PLACES, Intake, Load
 from a2a_grpc.listening.usage import CROWD, CROWD_PEERS, Crowd
 from a2a_grpc.rpc.traffic import Account, Traffic
 from a2a_grpc.rpc.turns import Turns
-from tests.attacks.test_connections import Listening
+from tests.attacks.test_connections import Listening, received
+from tests.harness import eventually
 
 pytestmark = pytest.mark.skipif(not can_look(), reason="needs Linux: TCP_INFO and socket filters")
 
@@ -25,6 +27,7 @@ class Looking:
         self.intake = Intake(self.traffic.is_proven)
         self.now = 100.0
         self.held: set[str] = set()
+        self.is_asking: dict[str, bool] = {}
 
     async def connect(self, count: int) -> list[str]:
         """Open connections. Return their names."""
@@ -50,9 +53,10 @@ class Looking:
         last, self.now = self.now, self.now + passed_s
         self.intake.begin(self.now, is_attacked=is_attacked, is_crowded=is_crowded)
         self.held = set()
-        for connection in self._listening.connections.look(hold_new=is_attacked):
+        for connection in self._listening.connections.look(hold_new=is_attacked or is_crowded):
             load = self._loads.setdefault(connection, Load(last))
             load.look(self.now, connection, self.traffic.account(connection.peer))
+            self.is_asking[connection.peer] = connection.is_asking
             self.intake.look(connection, load, is_suspect=connection.peer in suspects)
             if connection.is_held:
                 self.held.add(connection.peer)
@@ -60,10 +64,20 @@ class Looking:
 
 
 @pytest.fixture
-async def looking() -> AsyncIterator[Looking]:
-    listening = Listening()
-    yield Looking(listening)
-    listening.close()
+async def listening() -> AsyncIterator[Listening]:
+    opened = Listening()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def looking(listening: Listening) -> Looking:
+    return Looking(listening)
+
+
+def arrives(accepted: socket.socket, wanted: bytes) -> None:
+    """Raise AssertionError if these bytes have not arrived."""
+    assert received(accepted) == wanted
 
 
 async def test_a_suspect_that_is_cleared_passes_at_once(looking: Looking) -> None:
@@ -85,6 +99,41 @@ async def test_connections_without_an_answer_wait_while_many_calls_wait_and_pass
         looking.look(passed_s=2 * LET_IN_S)
         waiting.append(len(looking.held))
     assert waiting == [3, 2, 0, 0, 0]
+
+
+async def test_a_new_connection_passes_for_as_long_as_it_has_waited_until_it_sends_much_while_many_calls_wait(
+    looking: Looking, listening: Listening
+) -> None:
+    looking.look(is_crowded=True)
+    idle, new = await looking.connect(2)
+    client = listening.clients[-1]
+    client.send(b"preface")
+
+    def asks() -> None:
+        assert looking.look(is_crowded=True, passed_s=0.0) == 2
+        assert looking.is_asking[new]
+
+    await eventually(asks)
+    looking.look(is_crowded=True, passed_s=2 * LAST_LET_IN_S)
+    for _ in range(10):
+        looking.look(is_crowded=True, passed_s=PASS_S / 20)
+        assert looking.held == {idle}
+    await eventually(lambda: arrives(listening.accepted[-1], b"preface"))
+    looking.traffic.account(new).accepted += HEAVY
+    looking.look(is_crowded=True, passed_s=PASS_S / 20)
+    assert looking.held == {idle, new}
+
+
+async def test_two_heavy_connections_do_not_wait_and_an_upload_neither(looking: Looking) -> None:
+    peers = await looking.connect(PLACES + 1)
+    uploading = looking.traffic.account(peers[-1])
+    for peer in peers:
+        looking.answer(peer)
+    uploading.arriving = uploading.waiting = 1
+    for _ in range(30):
+        for peer in peers:
+            looking.traffic.account(peer).accepted += HEAVY
+        assert looking.look(is_crowded=True) == 0
 
 
 async def test_a_stream_that_has_been_open_for_long_does_not_wait(looking: Looking) -> None:
