@@ -115,8 +115,8 @@ class Commits:
                     self._refuse(batch, error)
                     return
                 self._put_back(batch, error)
-                if has_failed:  # one failure may be a lock that was not to be had in time
-                    self.failure = reason(error)  # the error itself would hold the writes
+                # One failure may be a lock that was not to be had in time. The error itself would hold the writes.
+                self.failure = reason(error) if has_failed and self._queue else ""
                 has_failed = True
                 await asyncio.sleep(waits.next_s())
 
