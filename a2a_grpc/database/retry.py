@@ -50,7 +50,7 @@ class Outage:
 
         Args:
             error: Why it failed.
-            call: What is tried again, until `end` or `give_up`. None if it is not.
+            call: The call, if it is tried again until `end` or `give_up`; None otherwise.
         """
         if call is not None:
             self._failing.add(call)
@@ -65,7 +65,7 @@ class Outage:
         """Note that the database has answered.
 
         Args:
-            call: What was answered.
+            call: The call that the database has answered.
             is_write: True if tasks were written, so that the outage need not have settled.
         """
         is_proof = is_write or call in self._failing

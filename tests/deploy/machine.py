@@ -21,7 +21,7 @@ from pathlib import Path
 STATE = Path("/run/machine")
 """Where the ids of processes are."""
 LIBRARY = "LD_LIBRARY_PATH=/opt/python/lib"
-"""The home of root, where a Python may be, is closed to the user of the agent."""
+"""The agent's user cannot read the home of root, and Python may be installed there."""
 DEBIAN = {
     "haproxy": ["/usr/sbin/haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"],
     "prometheus": [
