@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -42,7 +43,8 @@ class Entry:
         tenant: The tenant of requests to the agent. Only callers whose credentials cover the tenant see the entry.
         store: A name for the task store of an attached agent. Empty if the agent shares the store with no other.
         replaces: True if the agent was attached to replace the others at its address.
-        age_s: Seconds for which an attached agent has been attached. It does not count when entries are compared.
+        since: When an attached agent was attached, in seconds, by the monotonic clock of this process. Comparisons of
+            entries leave it out.
         card: The agent's card, a serialised AgentCard. Empty while it is not known.
         body: The card in JSON, byte for byte as an attached agent has sent it; empty if it is not known.
         indexed: What of the card can be looked for.
@@ -54,7 +56,7 @@ class Entry:
     tenant: str = ""
     store: str = ""
     replaces: bool = False
-    age_s: float = field(default=0.0, compare=False)
+    since: float = field(default_factory=time.monotonic, compare=False)
     card: bytes = b""
     body: bytes = b""
     indexed: Indexed = NOTHING

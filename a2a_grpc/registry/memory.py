@@ -6,7 +6,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from a2a_grpc.database.together import Together
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
@@ -20,7 +20,6 @@ from a2a_grpc.registry.wordlist import Wordlist
 class _Kept:
     entry: Entry
     until: float
-    since: float
 
 
 class MemoryEntries:
@@ -70,7 +69,7 @@ class MemoryEntries:
             self._words.remove(entry.key, self._kept[entry.key].entry.indexed.words.split())
         self._words.add(entry.key, entry.indexed.words.split())
         now = time.monotonic()
-        self._kept[entry.key] = _Kept(entry, now + self.lease_s, now - entry.age_s)
+        self._kept[entry.key] = _Kept(entry, now + self.lease_s)
 
     async def replace(self, entry: Entry) -> list[Key]:
         others = list(self._named(entry.name))
@@ -142,7 +141,7 @@ class MemoryEntries:
             if key.name != name:
                 return
             if (kept := self._kept[key]).until > now:
-                yield replace(kept.entry, age_s=now - kept.since)
+                yield kept.entry
 
     def _sweep(self) -> None:
         """Remove entries whose leases have ended, from time to time."""

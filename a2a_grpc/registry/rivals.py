@@ -32,7 +32,7 @@ def refusal(entry: Entry, others: Sequence[Entry]) -> Added | None:
     against = rivals(entry, others)
     if any(rival.replaces for rival in against):
         return Added.REPLACED
-    if not entry.replaces and any(rival.age_s >= entry.age_s for rival in against):
+    if not entry.replaces and any(rival.since <= entry.since for rival in against):
         return Added.OCCUPIED
     return None
 

@@ -1,5 +1,6 @@
 """The transactions that write the tables of a registry."""
 
+import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -122,9 +123,11 @@ def _locked(connection: Connection, names: Collection[str]) -> dict[str, list[En
     if connection.dialect.name == "postgresql":
         connection.execute(_NAME_LOCKS, {"names": ordered})
     others: dict[str, list[Entry]] = {}
+    now = time.monotonic()
     for row in connection.execute(_OTHERS, {"names": ordered}):
         key = Key(row.name, row.instance, row.sentinel)
-        entry = Entry(key=key, owner=row.owner, store=row.store, replaces=row.replaces, age_s=row.age_us / 1_000_000)
+        since = now - row.age_us / 1_000_000
+        entry = Entry(key=key, owner=row.owner, store=row.store, replaces=row.replaces, since=since)
         others.setdefault(row.name, []).append(entry)
     return others
 
@@ -147,7 +150,7 @@ def _row(id: bytes, entry: Entry, lease_us: int) -> dict[str, Any]:
         "id": id,
         "owner": entry.owner,
         "lease_us": lease_us,
-        "age_us": int(entry.age_s * 1_000_000),
+        "age_us": int((time.monotonic() - entry.since) * 1_000_000),
         "url": entry.url,
         "tenant": entry.tenant,
         "store": entry.store,

@@ -53,7 +53,7 @@ class Presence:
         self._have_replaced: set[Key] = set()
         self._written: dict[Key, tuple[Entry, object]] = {}
         self._since: dict[Key, float] = {}
-        """When each agent was attached, by the clock of this process."""
+        """When the first tunnel of each agent was opened, by the clock of this process."""
         self._renew_at = time.monotonic()
         self._lines = Throttle(logger)
         self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:presence")
@@ -102,7 +102,7 @@ class Presence:
     async def _write(self) -> bool:
         """Write what has changed, and renew what is due. Return False if the store refused an entry."""
         upstreams = {self._key(upstream): upstream for upstream in self._routes.upstreams()}
-        self._since = {key: self._since.get(key, time.monotonic()) for key in upstreams}
+        self._since = {key: self._since.get(key, upstream.since) for key, upstream in upstreams.items()}
         for key in [key for key in self._written if key not in upstreams]:
             await self._entries.remove(key, self._written[key][0].owner)
             del self._written[key]  # not before: the sentinel may be stopped meanwhile
@@ -170,7 +170,7 @@ class Presence:
             tenant=upstream.address,
             store=upstream.store,
             replaces=upstream.replaces,
-            age_s=time.monotonic() - self._since[key],
+            since=self._since[key],
         )
         if upstream.description is None:
             return entry.with_card(b"")

@@ -1,6 +1,7 @@
 """An agent to which a sentinel passes calls on: its connections, and the calls that are open on them."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -72,6 +73,8 @@ class Upstream:
         self.cuts = 0
         """The number of connections that have ended."""
         self.open_calls = 0
+        self.since = time.monotonic()
+        """When the tunnel or the route was made, by the clock of this process."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._max_calls = max_calls

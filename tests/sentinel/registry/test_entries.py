@@ -1,6 +1,7 @@
 """What a store of entries guarantees, on each kind of store."""
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -317,26 +318,38 @@ async def test_of_agents_that_replace_one_another_at_the_same_time_the_last_one_
                 await entries.add(one)
 
 
+def attached_for(age_s: float, instance: str = "") -> Entry:
+    """The entry of an agent that was attached some seconds ago."""
+    return replace(attached_entry(instance or str(age_s)), since=time.monotonic() - age_s)
+
+
+async def test_an_entry_that_waited_for_its_store_is_as_old_as_its_agent(entries: EntryStore) -> None:
+    first = attached_entry("first")
+    await entries.add(attached_entry("second"))
+    await entries.add(first)
+    assert [one.key.instance for one in await entries.at("poet@acme")] == ["first"]
+
+
 async def test_of_agents_that_exclude_one_another_the_one_that_was_attached_first_stays(entries: EntryStore) -> None:
     """They were attached to several sentinels while the store was down, and are written in any order."""
-    young, old, middle = (replace(attached_entry(str(age)), age_s=age) for age in (10.0, 100.0, 50.0))
+    young, old, middle = (attached_for(age) for age in (10.0, 100.0, 50.0))
     await entries.add(young)
     await entries.add(old)
     for refused in (young, middle):
         with pytest.raises(OccupiedError):
             await entries.add(refused)
     assert not await entries.renew(young.key, "o")
-    await entries.add(replace(old, age_s=101.0))  # its card has changed
-    await entries.add(replace(attached_entry("c", store="s"), age_s=200.0))
+    await entries.add(replace(old, since=old.since - 1))  # its card has changed
+    await entries.add(replace(attached_for(200.0, "c"), store="s"))
     assert [one.key.instance for one in await entries.at("poet@acme")] == ["c"]
-    await entries.add(replace(attached_entry("d", store="s"), age_s=1.0))
+    await entries.add(replace(attached_for(1.0, "d"), store="s"))
     await entries.add(attached_entry("c", store="s"))  # another tunnel of the same process
     assert [one.key.instance for one in await entries.at("poet@acme")] == ["c", "d"]
 
 
 async def test_entries_that_are_added_at_once_are_judged_as_those_that_are_added_in_turn(entries: EntryStore) -> None:
     ages = [5.0, 40.0, 7.0, 90.0, 20.0]
-    asked = [entries.add(replace(attached_entry(str(age)), age_s=age)) for age in ages]
+    asked = [entries.add(attached_for(age)) for age in ages]
     ends = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(end) for end in ends] == [type(None), type(None), OccupiedError, type(None), OccupiedError]
     assert [one.key.instance for one in await entries.at("poet@acme")] == ["90.0"]
