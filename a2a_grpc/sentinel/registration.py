@@ -30,8 +30,9 @@ LEAVE_S = 2.0
 """Seconds to unregister at the end."""
 SPREAD_S = 1.0
 """Seconds over which the agents of a registry come back to it after a cut."""
-NO_STREAM_S = 600.0
-"""Seconds for which heartbeats are calls after a stream was refused, for example by a proxy or an older sentinel."""
+NO_STREAM_INITIAL_S, NO_STREAM_MAXIMUM_S = 10.0, 600.0
+"""Seconds for which heartbeats are calls after a stream ended without an answer, the first time and later. A proxy or
+an older sentinel has refused it, or it was cut."""
 
 
 class Registration:
@@ -64,6 +65,7 @@ class Registration:
         self._is_renewed = False
         """True once the registry has renewed the lease since the last failure."""
         self._no_stream_until = 0.0
+        self._no_stream = Backoff(NO_STREAM_INITIAL_S, NO_STREAM_MAXIMUM_S)
         """When to try again to open a stream, after one was refused."""
         self._backoff = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S)
         self._said = ""
@@ -157,13 +159,14 @@ class Registration:
                 raise
             except A2AError as error:
                 if self._is_renewed:
+                    self._no_stream.reset()
                     raise
                 logger.debug("the registry takes no stream of heartbeats: %s", one_line(error.message))
         request = HeartbeatRequest(name=name, instance=instance)
         while True:
             response = await self._registry.call("Heartbeat", request)
             if not self._is_renewed:
-                self._no_stream_until = time.monotonic() + NO_STREAM_S
+                self._no_stream_until = time.monotonic() + self._no_stream.next_s()
             self._renewed()
             await asyncio.sleep(period_of(response.lease_s))
             if time.monotonic() >= self._no_stream_until:

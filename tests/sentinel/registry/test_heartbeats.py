@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -34,7 +34,8 @@ async def opened(running: Sentinel, metadata: Any = (), first: HeartbeatRequest 
     """A stream of heartbeats, after the answer to its first message."""
     async with stub_of(running) as stub:
         call = stub.Heartbeats(metadata=metadata)
-        await call.write(first)
+        with suppress(grpc.aio.AioRpcError):  # it may be refused before: then reads say so
+            await call.write(first)
         yield call
         call.cancel()
 

@@ -86,22 +86,40 @@ class OlderRegistry:
         return None if name == "Heartbeats" else grpc.unary_unary_rpc_method_handler(self.answer)
 
 
-async def test_heartbeats_are_calls_at_a_registry_that_takes_no_stream() -> None:
+@asynccontextmanager
+async def older_registry() -> AsyncIterator[tuple[OlderRegistry, str]]:
     server, registry = grpc.aio.server(), OlderRegistry()
     handler: Any = type("Handler", (grpc.GenericRpcHandler,), {"service": registry.service})()
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with registration(f"127.0.0.1:{port}"):
+    try:
+        yield registry, f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+async def test_heartbeats_are_calls_at_a_registry_that_takes_no_stream() -> None:
+    async with older_registry() as (registry, at), registration(at):
 
         async def beats() -> None:
             assert registry.calls.count("Heartbeat") >= 3
 
         await eventually(beats, within_s=30)
-    await server.stop(None)
     assert registry.calls[:2] == ["Register", "Heartbeats"]
     assert registry.calls.count("Heartbeats") == registry.calls.count("Register") == 1
     assert registry.calls[-1] == "Unregister"
+
+
+@pytest.mark.long
+async def test_a_stream_is_tried_again_after_some_seconds_of_calls() -> None:
+    async with older_registry() as (registry, at), registration(at):
+
+        async def are_tried() -> None:
+            assert registry.calls.count("Heartbeats") == 2
+
+        await eventually(are_tried, within_s=60)
+    assert registry.calls.count("Register") == 1
 
 
 async def test_the_heartbeats_of_an_agent_come_on_a_stream_which_ends_with_the_agent(
@@ -122,15 +140,21 @@ async def test_the_heartbeats_of_an_agent_come_on_a_stream_which_ends_with_the_a
 async def test_an_agent_whose_stream_is_cut_opens_another_one_and_reports_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with sentinel() as running:
+    async with sentinel(registry_lease_s=6.0) as running:
         async with Proxy(running.address) as proxy, registration(proxy.address):
             seen: set[Any] = set()
+
+            async def has_beaten() -> None:
+                (beating,) = running._heartbeats._open.values()
+                assert beating.written_at > first_at
 
             async def is_open(number: int) -> None:
                 seen.update(running._heartbeats._open.values())
                 assert len(seen) == number
 
             await eventually(lambda: is_open(1))
+            first_at = next(iter(seen)).written_at
+            await eventually(has_beaten)  # so that the agent has its first answer
             proxy.cut()
             await eventually(lambda: is_open(2), within_s=30)
             assert await names(running.address) == ["poet"]
