@@ -2,7 +2,6 @@
 
 import time
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.settings import EngineSettings
@@ -22,13 +21,7 @@ def now_us() -> int:
 
 def written(at_us: int) -> str:
     """Return a time in ISO 8601, UTC."""
-    second, us = divmod(at_us, 1_000_000)
-    return f"{_second(second)}.{us:06}Z"
-
-
-@lru_cache(maxsize=1)
-def _second(second: int) -> str:
-    return (EPOCH + timedelta(seconds=second)).isoformat()
+    return f"{(EPOCH + timedelta(microseconds=at_us)).isoformat(timespec='microseconds')}Z"
 
 
 def set_status(status: TaskStatus, state: TaskState, at_us: int) -> None:

@@ -13,7 +13,7 @@ from a2a_grpc.agent import Outcome
 from a2a_grpc.engine.player import Sink, play
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.repeatable import Repeatable
-from a2a_grpc.engine.replay import Replay, kept_of, split
+from a2a_grpc.engine.replay import Replay, kept_of, replay_of
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.lifecycle import INTERRUPTED
 from a2a_grpc.offload import offload
@@ -39,7 +39,7 @@ class Farewell(Repeatable):
         self, resources: Resources, key: TaskKey, first: QueuedTurn, task: Task, replay: Replay, question: Message
     ) -> None:
         """Take the message that began the turn, the task as it was then, the answers, and the question that waits."""
-        super().__init__(key, task.context_id, first, resources.log.store, resources.settings.max_task_bytes)
+        super().__init__(resources, key, task.context_id, first)
         self._first_turn = first.as_turn(task, task.context_id, self, resources.threads)
         self._skill = first.skill
         self._replay = replay
@@ -121,6 +121,5 @@ async def farewell_of(resources: Resources, key: TaskKey, head: Head) -> Farewel
     if (kept := kept_of(stored, head.turn)) is None:
         return None
     whole = (await log.snapshot(key)).task
-    asked, task = await offload(len(whole), split, whole, stored, head.turn - kept.turn)
-    replay = Replay(asked, is_all_written=True)
+    replay, task = await offload(len(whole), replay_of, whole, stored, head.turn - kept.turn)
     return Farewell(resources, key, resources.queued(key, kept), task, replay, question)

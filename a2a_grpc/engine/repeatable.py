@@ -7,8 +7,8 @@ from a2a_grpc.agent import TurnBackend, step_of
 from a2a_grpc.engine.events import OverLimit, now_us
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.queued_turn import Origin, QueuedTurn
-from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.store import Note, StoreFull, TaskKey, TaskStore
+from a2a_grpc.engine.resources import Resources
+from a2a_grpc.store import Note, StoreFull, TaskKey
 
 OF_TASK = 0
 """The turn of notes that belong to a whole task."""
@@ -17,16 +17,16 @@ OF_TASK = 0
 class RunNotes:
     """The results and values that one run finds or keeps. They are limited together, as events of a task are."""
 
-    def __init__(self, key: TaskKey, turn: int, store: TaskStore, settings: EngineSettings, *, is_repeat: bool) -> None:
+    def __init__(self, resources: Resources, key: TaskKey, queued: QueuedTurn) -> None:
         self._key = key
-        self._turn = turn
-        self._store = store
-        self._settings = settings
+        self._turn = queued.turn
+        self._store = resources.log.store
+        self._settings = resources.settings
         self._sizes: dict[tuple[int, str], int] = {}
         self._total = 0
-        self._may_have_results = is_repeat
+        self._may_have_results = queued.is_repeat
         """True if results of steps may be stored that this run does not know."""
-        self._knows_values = turn == 1 and not is_repeat
+        self._knows_values = queued.turn == 1 and not queued.is_repeat
         """True if the values that earlier turns and runs of the task have stored are counted. A new task has none."""
 
     async def result(self, step: str) -> bytes | None:
@@ -84,8 +84,9 @@ class Repeatable(Past, TurnBackend):
       which begins again with each try, because a later run does not call the function.
     """
 
-    def __init__(self, key: TaskKey, context_id: str, queued: QueuedTurn, store: TaskStore, max_bytes: int) -> None:
-        super().__init__(store, max_bytes, key.scope, context_id, key.id)
+    def __init__(self, resources: Resources, key: TaskKey, context_id: str, queued: QueuedTurn) -> None:
+        super().__init__(resources.log.store, resources.settings.max_task_bytes, key.scope, context_id, key.id)
+        self._resources = resources
         self.key = key
         """The name of the task."""
         self._first = queued.turn

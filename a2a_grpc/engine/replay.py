@@ -82,14 +82,17 @@ NO_REPLAY = Replay((), is_all_written=False)
 """That of a run that repeats nothing. It does not change."""
 
 
-def split(serialized: bytes, stored: Sequence[Pending], answers: int) -> tuple[list[Asked], Task]:
-    """Return the last questions of a task, with so many answers, the oldest first; and the task as it was before them.
+def replay_of(
+    serialized: bytes, stored: Sequence[Pending], answers: int, is_all_written: bool = True
+) -> tuple[Replay, Task]:
+    """Return the replay of the last questions of a task, with so many answers; and the task as it was before them.
 
     The history of that task ends with the message that began the turn. `stored` are the requests in which the answers
     came, by turn, as far as the store has them: the log has the messages alone.
     """
     task = parsed(Task(), serialized)
-    by_id = {request.message.message_id: request for request in map(_request, stored)}
+    requests = [SendMessageRequest.FromString(pending.request) for pending in stored]
+    by_id = {request.message.message_id: request for request in requests}
     history = list(task.history)
     places = [place for place, said in enumerate(history) if said.role == ROLE_USER][-(answers + 1) :]
     asked = []
@@ -99,8 +102,4 @@ def split(serialized: bytes, stored: Sequence[Pending], answers: int) -> tuple[l
             request = SendMessageRequest(message=history[place])
         asked.append(Asked(history[before + 1 : place], request))
     del task.history[places[0] + 1 :]
-    return asked, task
-
-
-def _request(pending: Pending) -> SendMessageRequest:
-    return SendMessageRequest.FromString(pending.request)
+    return Replay(asked, is_all_written=is_all_written), task

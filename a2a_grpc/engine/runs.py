@@ -209,7 +209,6 @@ class Runs:
         that waits for its user is not waited for.
         """
         resources = self._resources
-        resources.is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._idle()

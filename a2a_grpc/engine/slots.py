@@ -77,7 +77,7 @@ class Slots:
     @contextmanager
     def reserving(self, scope: Scope) -> Iterator[None]:
         """Reserve room for a run of a caller while the block stores its message."""
-        caller = self._callers.setdefault(scope, self._caller(scope))
+        caller = self._callers[scope] = self._caller(scope)
         caller.reserved += 1
         self._reserved += 1
         try:
@@ -89,11 +89,10 @@ class Slots:
 
     def try_acquire(self, scope: Scope) -> Place | None:
         """Return a place for a run of a caller; None if none is free for it. The place must be released."""
-        caller = self._callers.get(scope)
-        if not self._free or (caller is not None and caller.held >= self._per_caller):
+        caller = self._caller(scope)
+        if not self._free or caller.held >= self._per_caller:
             return None
-        if caller is None:
-            caller = self._callers[scope] = Caller(scope)
+        self._callers[scope] = caller
         self._free -= 1
         caller.held += 1
         self._last = caller
@@ -101,9 +100,7 @@ class Slots:
 
     def line_up(self, scope: Scope, priority: Priority) -> Place:
         """Return the wait for a place that `try_acquire` did not give. It must be released in any case."""
-        caller = self._callers.get(scope)
-        if caller is None:
-            caller = self._callers[scope] = Caller(scope)
+        caller = self._callers[scope] = self._caller(scope)
         place = Place(caller, self._lines[priority], self._release)
         self._waiting += 1
         caller.waiting += 1
@@ -144,6 +141,7 @@ class Slots:
         place.give()
 
     def _caller(self, scope: Scope) -> Caller:
+        """Return a caller; a new one, which is not among the others yet, if it has no run."""
         return self._callers.get(scope) or Caller(scope)
 
     def _forget(self, caller: Caller) -> None:

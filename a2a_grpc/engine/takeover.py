@@ -8,7 +8,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.endings import Canceled
 from a2a_grpc.engine.queued_turn import read_caller
-from a2a_grpc.engine.replay import Replay, kept_of, split
+from a2a_grpc.engine.replay import kept_of, replay_of
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.writer import Writer
@@ -140,8 +140,9 @@ class TakeOver:
         serialized = await writer.task()
         task: bytes | Task = serialized
         if answers := writer.turn - first.turn:
-            asked, task = await offload(len(serialized), split, serialized, stored, answers)
-            first = first._replace(replay=Replay(asked, is_all_written=await self._ends_with_answer(writer)))
+            is_all_written = await self._ends_with_answer(writer)
+            replay, task = await offload(len(serialized), replay_of, serialized, stored, answers, is_all_written)
+            first = first._replace(replay=replay)
         waiting = [self._resources.queued(writer.key, pending) for pending in stored if pending.turn > writer.turn]
         if not self._resources.is_draining:  # otherwise the task is lost again with this replica, for others
             self._runs.start(first, writer, task, waiting)

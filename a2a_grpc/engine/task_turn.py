@@ -41,18 +41,16 @@ class TaskTurn(Repeatable):
 
     def __init__(self, queued: QueuedTurn, writer: Writer, resources: Resources, inbox: "deque[QueuedTurn]") -> None:
         """Take a turn, and the messages that wait after it."""
-        store, settings = resources.log.store, resources.settings
-        super().__init__(writer.key, writer.context_id, queued, store, settings.max_task_bytes)
+        super().__init__(resources, writer.key, writer.context_id, queued)
         self.writer = writer
         self._queued = queued
-        self._resources = resources
         self.inbox = inbox
         """The messages that wait."""
         self._state = State.WAITING
         self._stop_outcome: Outcome | None = None
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         """The answer to the question that waits."""
-        self._notes = RunNotes(writer.key, queued.turn, store, settings, is_repeat=queued.is_repeat)
+        self._notes = RunNotes(resources, writer.key, queued)
         self._was_asking = False
         self._replay = queued.replay or NO_REPLAY
         self._place = resources.place(self.key.scope, queued.request)
