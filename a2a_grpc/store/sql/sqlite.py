@@ -56,11 +56,6 @@ class _among(FunctionElement[Any]):
     inherit_cache = True
 
 
-@compiles(_among)
-def _among_values(element: _among, compiler: SQLCompiler, **options: Any) -> str:
-    return compiler.process(element.clauses, **options)
-
-
 @compiles(_among, "sqlite")
 def _among_rows(element: _among, compiler: SQLCompiler, **options: Any) -> str:
     columns, _, values = compiler.process(element.clauses, **options).partition(" IN ")
@@ -97,8 +92,9 @@ class value_or_size(FunctionElement[Any]):
     inherit_cache = True
 
 
+@compiles(_among)
 @compiles(value_or_size)
-def _value(element: value_or_size, compiler: SQLCompiler, **options: Any) -> str:
+def _clauses(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)
 
 
