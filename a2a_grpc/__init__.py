@@ -3,9 +3,8 @@
     from a2a_grpc import Agent, Turn, serve        write an agent and serve it
     from a2a_grpc import RemoteAgent, connect      call an agent
 
-The idea: **a task is an append-only log of events. Each reader of events follows the log from a cursor.** A stream is a
-follower whose events are sent. A blocking send is a follower whose events are folded. docs/architecture.md explains it,
-and docs/reference.md lists the public names of all modules.
+The idea: **a task is an append-only log of events. Each reader follows the log from a cursor.** A stream sends what it
+reads, a blocking send folds it. docs/architecture.md explains it, and docs/reference.md lists the public names.
 
 The modules by floor. A module imports from its own package and lower floors. A package's docstring names its modules.
     6  cli          the command line
@@ -34,6 +33,7 @@ The modules by floor. A module imports from its own package and lower floors. A 
        pem          private keys that gRPC can read
        database     databases by their URLs: connections, transactions, failures, clocks
        piecewise    parsing and joining large messages in steps
+       shortage     too small limits of memory, threads and open files
        harmless     text of other programs for terminals and logs
        bounded      content of other programs, read and inflated within a bound
     0  wire         the message classes. Only this module imports generated code

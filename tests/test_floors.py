@@ -34,6 +34,7 @@ FLOORS = {
     "arguments": 1,
     "harmless": 1,
     "bounded": 1,
+    "shortage": 1,
     "address": 1,
     "logical": 1,
     "pem": 1,

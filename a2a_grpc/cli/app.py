@@ -11,6 +11,7 @@ import typer.main
 from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.screen import guard
 from a2a_grpc.cli.usage import Command, Group
+from a2a_grpc.shortage import ending_if_short
 
 VERBS = (
     "init",
@@ -127,4 +128,5 @@ def main() -> None:
     # Agents may start processes. With this on, grpcio 1.85 ends one forked process in four with SIGSEGV.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     guard()
-    app()()
+    with ending_if_short():
+        app()()

@@ -23,6 +23,7 @@ from a2a_grpc.server.loaded import client_ca_of
 from a2a_grpc.server.loop import run_to_end
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Reporter
+from a2a_grpc.shortage import check_limits
 
 HELP = "Serve agents that attach from anywhere, at one address, until Ctrl-C."
 
@@ -62,6 +63,7 @@ def _serve(options: dict[str, Any]) -> None:
     settings = load(SentinelSettings, {**given, "tls_client_ca": found.client_ca})
     sentinel = Sentinel(settings, auth=found.authenticators, rules=rules, callers=callers)
     raise_limit()
+    check_limits()
     return_large_blocks()
     run_to_end(_run(sentinel, reporter(output)), asyncio.new_event_loop())
 

@@ -24,6 +24,7 @@ from a2a_grpc.server.events import describe
 from a2a_grpc.server.loaded import SETTINGS
 from a2a_grpc.server.program import Served, run_program
 from a2a_grpc.server.worker import Reporter
+from a2a_grpc.shortage import ending_if_short
 from a2a_grpc.store import StoreUnavailable
 
 HELP = "Serve an agent over gRPC, and its card over HTTP, until Ctrl-C."
@@ -78,7 +79,8 @@ def serve_command(agent: Agent) -> None:
     about = f"{agent.name}: {agent.description}\n\nServes over gRPC, its card over HTTP, until Ctrl-C."
     guard()
     app.command(cls=Command, help=about)(_with_parameters(serve, _parameters()))
-    app()
+    with ending_if_short():
+        app()
 
 
 def _parameters() -> list[inspect.Parameter]:

@@ -40,6 +40,7 @@ events       what the program reports, as lines for people
 loop         the event loop of the program
 workers      several processes on one port
 worker       one of these processes
+suspended    workers that SIGSTOP has stopped
 stopping     the signals that stop a server
 readiness    whether the server accepts calls and its store answers
 http         the HTTP port with the card and the probes

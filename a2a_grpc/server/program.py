@@ -29,6 +29,7 @@ from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Reporter, Worker, report_if_read
 from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers
+from a2a_grpc.shortage import check_limits
 
 logger = logging.getLogger("a2a_grpc.server")
 
@@ -113,6 +114,7 @@ def run_program(
     if worker is not None:
         settings, report = {**settings, **worker.settings}, worker.report
     raise_limit()
+    check_limits()
     settings, _ = with_callers(settings)  # before workers start, so that a wrong file is reported once
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:

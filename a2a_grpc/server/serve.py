@@ -20,6 +20,7 @@ from a2a_grpc.masking import mask_url
 from a2a_grpc.server.events import describe
 from a2a_grpc.server.policy import Authorize
 from a2a_grpc.server.program import Served, run_program
+from a2a_grpc.shortage import ending_if_short
 from a2a_grpc.store import StoreUnavailable
 
 logger = logging.getLogger("a2a_grpc.server")
@@ -68,7 +69,8 @@ def serve(
         return
     try:
         log_to_stderr()
-        run_program(lambda: Served(agent, interceptors, authenticators, authorize), settings, report=_print)
+        with ending_if_short():
+            run_program(lambda: Served(agent, interceptors, authenticators, authorize), settings, report=_print)
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         print(f"Error: {one_line(mask_url(str(error)))}", file=sys.stderr)  # noqa: T201
         sys.exit(3 if isinstance(error, StoreUnavailable) else 2)

@@ -13,6 +13,7 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.ports import check_free, held
 from a2a_grpc.server.settings import ServerSettings
+from a2a_grpc.server.suspended import watched
 from a2a_grpc.server.worker import Orders, Reporter, report_if_read
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
@@ -29,11 +30,22 @@ LAST_EVENTS_S = 1.0
 forked still has it."""
 
 
-class NeverReadyError(RuntimeError):
-    """A worker ended before it was ready for the first time. It is not started again, as it would end the same way."""
+STARTS = 3
+"""How often a worker is started that a signal ends before it is ready for the first time."""
 
-    def __init__(self, number: int, code: int) -> None:
-        super().__init__(f"worker {number} ended ({how_ended(code)}) before it was ready")
+
+class NeverReadyError(RuntimeError):
+    """A worker ended before it was ready for the first time. It is not started again, as it would end the same way.
+
+    Args:
+        number: The number of the worker.
+        code: Its exit code, in the form of `subprocess`.
+        starts: How often it was started.
+    """
+
+    def __init__(self, number: int, code: int, starts: int) -> None:
+        times = f"{starts} times " if starts > 1 else ""
+        super().__init__(f"worker {number} ended {times}({how_ended(code)}) before it was ready")
         self.code = code
         """The exit code of the worker; a negative number is that of a signal."""
 
@@ -46,6 +58,8 @@ class Workers:
     - This process holds the ports before the first worker starts, and until the last worker has ended.
     - The other workers start when the first one is ready. So an error that all workers would have is printed once.
     - A worker that was ready and ends is started again. The pause before grows if workers end soon after their start.
+    - A worker that a signal ends before it is ready is started again, too, but only twice.
+    - A worker that SIGSTOP has stopped is replaced after some seconds, because the kernel still gives it connections.
     - If this process ends in any way, the workers drain. A worker that takes too long to drain is killed.
 
     Each worker runs the command of this program again, and is not a fork, because a fork does not have the threads of
@@ -122,11 +136,14 @@ class Workers:
         """Start a worker, and start it again each time that it ends."""
         backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         ended = ""
+        starts = 0
         while True:
             began = time.monotonic()
+            starts += 1
             code = await self._run_one(number, ended)
-            if not self._ready[number].is_set():
-                raise NeverReadyError(number, code)
+            # A positive code is an error that the worker has printed. A signal, or SIGTERM during the start, is not.
+            if not self._ready[number].is_set() and (code > 0 or starts == STARTS):
+                raise NeverReadyError(number, code, starts)
             ended = how_ended(code)
             if time.monotonic() - began >= STEADY_S:
                 backoff.reset()
@@ -148,7 +165,8 @@ class Workers:
         try:
             if before:
                 report_if_read(self._report, "restarted", {"worker": number, "ended": before})
-            return await process.wait()
+            async with watched(process.pid, number):
+                return await process.wait()
         finally:
             await self._end(process)
             self._processes.remove(process)

@@ -214,6 +214,26 @@ async def test_a_worker_that_drains_by_itself_is_started_again(folder: Path) -> 
         await pids(program.address, 2)
 
 
+@pytest.mark.long
+async def test_a_worker_that_is_killed_before_it_is_ready_is_started_again(folder: Path) -> None:
+    once = "import signal\nif not (folder / 'died').exists():\n    (folder / 'died').touch()\n"
+    (folder / "agent.py").write_text(f"{AGENT}\n{once}    os.kill(os.getpid(), signal.SIGKILL)\n")
+    async with workers(folder) as program:
+        assert (await pids(program.address, 2)).isdisjoint({program.process.pid})
+        assert [event["ended"] for event in program.events if event["event"] == "restarted"] == ["signal 9"]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="this platform does not tell that a process is stopped")
+async def test_a_worker_that_stays_stopped_is_replaced(folder: Path) -> None:
+    """The kernel would go on to give it connections, and each of them would wait for ever."""
+    async with workers(folder) as program:
+        stopped = (await pids(program.address, 2)).pop()
+        os.kill(stopped, signal.SIGSTOP)
+        assert (await program.until("restarted"))["ended"] == "signal 9"
+        assert stopped not in await pids(program.address, 2)
+
+
 # -- the end
 
 
@@ -337,7 +357,8 @@ async def test_what_keeps_a_server_from_starting_is_told_as_by_one_server(
 async def test_a_worker_that_ends_without_a_word_is_told(folder: Path) -> None:
     (folder / "agent.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     exit_code, out, err = await run_program(*SERVE, f"{folder}/agent.py", "--workers=2", store(folder), *FREE)
-    assert (exit_code, out, err) == (1, "", "Error: worker 1 ended (signal 9) before it was ready\n")
+    assert (exit_code, err) == (1, "Error: worker 1 ended 3 times (signal 9) before it was ready\n")
+    assert out == "Worker 1 ended (signal 9); started again\n" * 2
 
 
 async def test_a_taken_port_is_said_in_one_line(folder: Path) -> None:
