@@ -27,11 +27,17 @@ def machine_directories(database: str, chosen: str = "") -> list[Path]:
     different runtime or temporary directories do not meet.
 
     Raises:
-        ConfigurationError: There is no directory to write to.
+        ConfigurationError: There is no directory to write to, or the path of the chosen one is too long.
     """
     real = os.path.realpath(database)
     name = "a2a-grpc-" + hashlib.blake2b(os.fsencode(f"{os.getuid()}:{real}"), digest_size=10).hexdigest()
     if chosen:
+        if not _fits(Path(chosen) / name):
+            longest = MAX_PATH_BYTES - SOCKET_BYTES - len(name) - 1
+            raise ConfigurationError(
+                f"the bus cannot use the directory '{chosen}': its path has {len(os.fsencode(chosen))} bytes, and the "
+                f"address of a socket allows {longest}; choose a shorter one as bus=machine:/DIRECTORY"
+            )
         return [Path(chosen) / name]
     runtime = _runtime_directory()
     if runtime is not None and _fits(runtime / name):

@@ -74,6 +74,13 @@ def test_any_other_url_is_refused_with_what_is_possible(url: str) -> None:
     assert "geheim" not in str(caught.value)
 
 
+def test_a_directory_whose_path_is_too_long_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    chosen = tmp_path / ("x" * 100)
+    with pytest.raises(ConfigurationError, match="the address of a socket allows 49; choose a shorter one"):
+        open_bus(f"machine:{chosen}", f"sqlite:///{tmp_path}/tasks.db")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("store", ["memory:", "postgresql://alice:geheim@db/tasks", "sqlite:///:memory:"])
 def test_machine_needs_a_store_in_a_file(store: str) -> None:
     with pytest.raises(ConfigurationError, match="needs a store in an SQLite file") as caught:
