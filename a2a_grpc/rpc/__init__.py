@@ -16,6 +16,7 @@ methods         the handler of each call
 calls           the frame around each call
 traced          its span and its duration
 authentication  who calls
+expiry       streams whose credentials end
 call_log        the logs of calls
 metadata        the metadata of a call
 status          errors as gRPC statuses

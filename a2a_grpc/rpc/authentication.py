@@ -20,6 +20,7 @@ from a2a_grpc.loglines import about
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc.behaviors import Handler, behavior_of, with_behavior
 from a2a_grpc.rpc.call_log import CallLog
+from a2a_grpc.rpc.expiry import Expiry
 from a2a_grpc.rpc.status import CODES
 from a2a_grpc.rpc.traffic import calling_peer
 
@@ -63,7 +64,7 @@ class Authentication:
     Guarantees:
 
     - A handler that `guarded` returns asks for no request, and calls no other handler, before the caller is known.
-    - A stream ends with UNAUTHENTICATED when the credentials of its caller end.
+    - A stream ends with UNAUTHENTICATED when the credentials of its caller end, also if the clock is set forward.
     - Each call that ends has a line in the logs of calls, if there are any.
     """
 
@@ -85,6 +86,7 @@ class Authentication:
         self._asking: Deadlines[asyncio.Task[Any]] = Deadlines(self._end_late, look_s=LOOK_S)
         """The calls whose authenticators are being asked."""
         self._late: set[asyncio.Task[Any]] = set()
+        self._expiry = Expiry()
 
     @property
     def is_needed(self) -> bool:
@@ -186,7 +188,7 @@ class Authentication:
             caller.has_expired = True
             task.cancel()
 
-        timer = self._loop.call_later(max(0.0, caller.principal.expires_at - time.time()), expire)
+        self._expiry.add(task, caller.principal.expires_at, expire)
         try:
             await (_written(result, context) if hasattr(result, "__aiter__") else result)
         except asyncio.CancelledError:
@@ -195,7 +197,7 @@ class Authentication:
             said = "expired during a stream"
             await self._refuse(context, self._callers.refusal(credentials, said, EXPIRED, is_counted=False))
         finally:
-            timer.cancel()
+            self._expiry.remove(task)
 
     def _note(self, log: CallLog, caller: Caller, method: str, context: Context, duration_s: float) -> None:
         """Write the lines of a call that ends, perhaps with the exception that is on its way."""

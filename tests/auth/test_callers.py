@@ -408,6 +408,18 @@ async def test_a_stream_ends_with_the_credentials_of_its_caller_and_its_task_goe
         assert task.status.state == TaskState.TASK_STATE_COMPLETED
 
 
+async def test_a_stream_ends_soon_if_the_clock_is_set_to_the_end_of_its_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with site(scripted_agent()) as running:
+        steps = scripted({"status": "at work"}, {"sleep": 60.0})
+        call = running.stub.SendStreamingMessage(steps, metadata=as_caller("jwt", ends_in=3600))
+        await elements(call, 1)
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + 7200)
+        assert (await refused(call))[0].code is UNAUTHENTICATED
+
+
 # -- the principal of a turn, and the audit log
 
 
