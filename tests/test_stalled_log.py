@@ -91,6 +91,19 @@ def test_lines_wait_in_order_for_a_reader_that_has_stopped_and_what_is_too_much_
     assert os.read(reader, 1 << 20) == b"written at once, since the reader is back\n"
 
 
+def test_a_line_that_cannot_be_made_is_told_in_the_log_and_not_by_logging(
+    unread: tuple[logging.Logger, int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`logging` would write a traceback to standard error, and wait if nothing reads it."""
+    log, reader = unread
+    monkeypatch.setattr(log, "propagate", False)  # the handler of pytest would raise the error
+    log.warning("not a %d", "number")
+    told = os.read(reader, 1 << 20).decode()
+    assert told.startswith(f"a line of the log could not be made logger=a2a_grpc place={__file__}:")
+    assert told.count("\n") == 1
+    assert capfd.readouterr().err == ""
+
+
 def test_a_pipe_whose_reader_has_gone_fails_no_line(unread: tuple[logging.Logger, int]) -> None:
     log, reader = unread
     with open(os.devnull, "rb") as nothing:

@@ -68,6 +68,14 @@ class PatientHandler(logging.StreamHandler[TextIO]):
         except Exception:
             self.handleError(record)
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Log that a line could not be made. `logging` would write to standard error, and wait for its reader."""
+        if self._output is None:
+            super().handleError(record)
+        elif record.name != logger.name:  # otherwise this line itself cannot be made
+            place, error = f"{record.pathname}:{record.lineno}", sys.exception()
+            logger.error("a line of the log could not be made logger=%s place=%s error=%r", record.name, place, error)
+
     def flush(self) -> None:
         """Wait a second at most until nothing waits."""
         if self._output is None:
