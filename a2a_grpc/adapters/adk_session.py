@@ -144,9 +144,10 @@ async def opened(turn: Turn, thing: Runner | App, names: dict[str, str], past_ta
 
     Args:
         turn: The turn.
-        thing: What is served.
-        names: The arguments that name the session, of `session_names`.
-        past_tasks: The number of earlier tasks whose texts the session has at first, if it is kept with the task.
+        thing: The runner or the app that the server offers.
+        names: The arguments that name the session, from `session_names`.
+        past_tasks: A new session of an app begins with the texts of so many earlier tasks of the conversation. The
+            sessions of a runner have these texts already.
     """
     state = await kept(turn, NAME)
     found = KEPT.validate_json(state) if state is not None else Kept()

@@ -39,9 +39,9 @@ from a2a_grpc.parts import files_of
 from a2a_grpc.wire import Task
 
 SAID: ContextVar[Mapping[str, str]] = ContextVar("said")
-"""What the user answered to the questions of the model, by the id of the call."""
+"""The answers of the user to the questions of the model, by the ids of the calls of the tool `ask_user`."""
 STARTED = frozenset({"function_call", "custom_tool_call"})
-"""The types of calls whose tools run here, once the user has allowed it. `on_tool_start` tells of them."""
+"""The types of calls for which the SDK runs `on_tool_start` when the tool begins, so after the user has allowed it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from typing import Self, cast
 READ_BYTES = 64 * 1024
 """The largest piece of output. A line that is longer comes in several pieces."""
 KEPT_ERROR_BYTES = 2048
-"""The end of the standard error that the log has."""
+"""So many bytes from the end of the standard error are written to the log."""
 TERM_S = 2.0
 """Seconds between SIGTERM and SIGKILL for a program that has to stop."""
 GRACE_S = 1.0
-"""Seconds in which the output is read to its end once the program has ended. Its children may keep the output open."""
+"""How long the output is still read after the program has ended, in seconds. Its children may hold the output open and
+print more. After this time they are killed."""
 LAST_READS = 32
-"""Pieces of output that are read after this time. A pipe and its buffer hold fewer."""
+"""How many pieces of output are still read after `GRACE_S`. What the pipe and its buffer hold at that time is fewer."""
 
 
 class Program(asyncio.subprocess.SubprocessStreamProtocol):

@@ -13,12 +13,13 @@ from a2a_grpc.harmless import one_line
 MAX_BYTES = 512 << 20
 """The largest file that is read. Agents take far less in one request; gRPC has a limit of 2 GiB."""
 PIECE_BYTES = 1 << 20
+"""How many bytes of a stream are read at a time."""
 SILENT_MS = 1000
-"""Milliseconds without a writer after which the user hears that a pipe is waited for."""
+"""If no program writes to a pipe for so many milliseconds, the user is told that the command waits for one."""
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of a file or a pipe. Say so if nothing writes to the pipe.
+    """Return the content of a file or a pipe. Tell the user if nothing is written to the pipe.
 
     Raises:
         OSError: The file cannot be read, is larger than `MAX_BYTES`, or is a device.

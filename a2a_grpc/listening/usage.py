@@ -29,7 +29,10 @@ class Usage:
 
 
 class Crowd:
-    """Tells whether many calls wait to be begun, or for a place in which their request may arrive.
+    """Tells whether the server has a crowd, that is, many waiting calls.
+
+    These are calls that the server has not begun yet, and calls whose request may not be sent yet, because too many
+    other requests are arriving.
 
     Args:
         turns: Returns the calls that wait to be begun, of each port.

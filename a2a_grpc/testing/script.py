@@ -1,4 +1,4 @@
-"""The steps of which a script for an agent consists, and which of them can stand beside each other."""
+"""The steps of a scripted agent, and the checks that a list of steps can be played."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class Pieces:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait before the next step. The task stays in the state that it has.
+    """Wait before the next step. The state of the task does not change.
 
     Attributes:
-        seconds: The time to wait. A `Clock` can move it.
+        seconds: How long to wait. A test with a `Clock` can let this time pass at once.
     """
 
     seconds: float

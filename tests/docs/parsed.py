@@ -1,7 +1,8 @@
-"""Check the commands of a block that cannot be typed here: what they name exists, and takes what is written.
+"""Check commands of the docs without running them.
 
-`a2a-grpc` reads its command line, `make` says what it would do, and files, extras of the package, variables, and names
-in the files of `deploy/` are looked up. A command that has no check here is an error.
+Some commands cannot run in a test. For these, the checks show that every file, option, target, extra, variable and name
+in them exists: the parser of `a2a-grpc` reads the command line, `make` does a dry run, and everything else is looked up
+in the files of the project. A command for which there is no check is an error.
 """
 
 import re

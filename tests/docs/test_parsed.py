@@ -1,4 +1,4 @@
-"""Blocks of pages that no shell can be given: what they name exists, and a test has them."""
+"""Check blocks of the docs that no test runs as they stand: what they name exists, and a comment names their test."""
 
 import json
 import re

@@ -24,8 +24,9 @@ class Written:
     Args:
         turn: The turn.
         nodes: The nodes whose messages are written; empty for all.
-        step: The name for all steps, if the graph has no checkpoints and names them anew in each run; otherwise empty.
-        is_again: True if an earlier run of the turn has written something.
+        step: The name to use for every step, if the graph has no checkpoints, because such a graph gives its steps
+            other names in each run. Empty for a graph with checkpoints: its own names are used.
+        is_again: True if an earlier run of this turn may have written something.
 
     Attributes:
         has_contents: True once a text or a file was written, also by an earlier run of the turn.

@@ -1,4 +1,7 @@
-"""What the adapter of ADK keeps, whose it is and what it says of it, as one JSON object for test_google_adk.py."""
+"""Play what the adapter of ADK keeps with a task, to whom it belongs, and what callers see. Print it as JSON.
+
+test_google_adk.py compares what is printed.
+"""
 
 import asyncio
 import json
@@ -103,7 +106,7 @@ async def messages() -> list[str]:
 
 
 async def errors() -> list[list[str]]:
-    """A workflow that tries a node again is COMPLETED, and what an exception says is not told."""
+    """A workflow whose node succeeds at the second try is COMPLETED. The caller does not see the text of an exception."""
     tries = 0
 
     def node(node_input: str) -> dict[str, int]:
@@ -121,7 +124,7 @@ async def errors() -> list[list[str]]:
 
 
 async def results() -> list[str]:
-    """A tool may return bytes. A result with an object is not kept, so the agent goes on and cannot ask."""
+    """A tool may return bytes. A result with an object cannot be kept: the agent goes on, but a question fails."""
 
     async def raw() -> bytes:
         """Return bytes."""
@@ -156,7 +159,7 @@ async def schemas() -> list[str]:
 
 
 async def approvals() -> list[list[str]]:
-    """A call is told once the user allows it, and one that the user denies as denied."""
+    """The caller sees that a tool is called after the user has allowed it. A refused call is shown as denied."""
     tool = FunctionTool(pay, require_confirmation=True)
     agent = llm(lambda _, said, results: "done" if results else says(calls("pay", amount=1)), tools=[tool])
     found = []
