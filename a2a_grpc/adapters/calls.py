@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from a2a_grpc.adapters.past import messages_before
 from a2a_grpc.agent import InputRequired, Turn
-from a2a_grpc.parts import Json, agent_message, data_of, files_of, struct, text_of, value
+from a2a_grpc.parts import Contents, Json, agent_message, data_of, files_of, parts, struct, text_of, value
 from a2a_grpc.wire import Message, Part
 
 ASK_USER = "ask_user"
@@ -75,7 +76,12 @@ async def tell(turn: Turn, stage: Stage, tool: str, call_id: str) -> None:
 
 
 def asked(calls: Sequence[Call]) -> InputRequired:
-    """Return the outcome that asks the user about calls, in words and as data."""
+    """Return the outcome that asks the user about calls."""
+    return InputRequired(_question(calls))
+
+
+def _question(calls: Sequence[Call]) -> Contents:
+    """Return the question about calls, in words and as data."""
     lines = [str(call) for call in calls]
     if all(call.needs == "approval" for call in calls):
         lines.append("Answer yes or no.")
@@ -85,7 +91,7 @@ def asked(calls: Sequence[Call]) -> InputRequired:
         {"id": call.id, "tool": call.tool, "arguments": _sendable(call.arguments), "needs": call.needs}
         for call in calls
     ]
-    return InputRequired([Part(text="\n".join(lines)), {"calls": waiting}])
+    return [Part(text="\n".join(lines)), {"calls": waiting}]
 
 
 def answers(calls: Sequence[Call], message: Message) -> Answers | None:
@@ -109,6 +115,12 @@ def answers(calls: Sequence[Call], message: Message) -> Answers | None:
     if data is None and not text and files_of(message):
         return None  # a file is no result
     return {calls[0].id: text if data is None else data}
+
+
+def is_about(turn: Turn, calls: Sequence[Call]) -> bool:
+    """Return True if the message of a turn answers the question about calls, and not a later question of a tool."""
+    before = messages_before(turn)[-1:]
+    return bool(calls) and [list(one.parts) for one in before] == [parts(_question(calls))]
 
 
 def _sendable(arguments: Json) -> Json:

@@ -12,7 +12,7 @@ from a2a_grpc.adapters.calls import Call
 from a2a_grpc.adapters.kept import keep, kept
 from a2a_grpc.adapters.past import Said
 from a2a_grpc.agent import Turn
-from a2a_grpc.parts import Contents, to_python
+from a2a_grpc.parts import Contents, Json, to_python
 from a2a_grpc.wire import Message, Part
 
 NAME = "openai-agents"
@@ -94,6 +94,21 @@ def field(raw: object, *names: str) -> str:
         if isinstance(value, str) and value:
             return value
     return ""
+
+
+def arguments_of(raw: object) -> Json:
+    """Return what a raw item gives its tool: arguments, the text of a custom tool, commands, or a change of a file."""
+    for name in ("arguments", "input", "action", "operation"):
+        given = raw.get(name) if isinstance(raw, Mapping) else getattr(raw, name, None)
+        if given is None:
+            continue
+        if name != "arguments":
+            return to_jsonable_python(given, exclude_none=True)  # type: ignore[no-any-return]
+        try:
+            return json.loads(given or "{}")  # type: ignore[no-any-return]
+        except ValueError:
+            return str(given)
+    return {}
 
 
 def tool_name(raw: object) -> str:

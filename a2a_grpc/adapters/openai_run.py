@@ -9,6 +9,7 @@ from typing import Any
 from agents import Agent as Assistant
 from agents import (
     AgentUpdatedStreamEvent,
+    ApplyPatchTool,
     RawResponsesStreamEvent,
     RunConfig,
     RunContextWrapper,
@@ -17,12 +18,14 @@ from agents import (
     Runner,
     RunResultStreaming,
     RunState,
+    ShellTool,
 )
 from agents.tool_context import ToolContext
 
 from a2a_grpc.adapters.calls import ASK_USER, NOT_KEPT, Answers, Call, Denied, Stage, answers, asked, tell
 from a2a_grpc.adapters.openai_content import (
     Kept,
+    arguments_of,
     contents_of,
     field,
     image_of,
@@ -42,6 +45,8 @@ SAID: ContextVar[Mapping[str, str]] = ContextVar("said")
 """The answers of the user to the questions of the model, by the ids of the calls of the tool `ask_user`."""
 STARTED = frozenset({"function_call", "custom_tool_call"})
 """The types of calls for which the SDK runs `on_tool_start` when the tool begins, so after the user has allowed it."""
+NATIVE = {"shell_call": ShellTool, "apply_patch_call": ApplyPatchTool}
+"""The tools that may wait for the user, and for which `on_tool_start` does not say which call begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
         self._tools: dict[str, str] = {}
         """Names of tools by the ids of their calls."""
         self._denied: set[str] = set()
+        self._held: set[str] = set()
+        """The ids of calls that may have to wait for the user, so that the caller does not know of them yet."""
 
     async def play(self) -> Outcome | None:
         """Run the agent from its message, or from where an earlier attempt or turn has kept it."""
@@ -111,6 +118,8 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
                 state.reject(item, **({"rejection_message": answer.reason} if answer.reason else {}))
             elif call_id in said:
                 state.approve(item)
+                if field(item.raw_item, "type") in NATIVE:
+                    await tell(self._turn, "called", self._tools[call_id], call_id)
         return state
 
     async def _run(self, assistant: Assistant[Any], given: "list[Any] | RunState[Any]") -> Outcome | None:
@@ -179,18 +188,23 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
                         await self._turn.status(f"The agent hands over to '{new_agent.name}'.")
                     agent = new_agent
                 case RunItemStreamEvent(name=name, item=item):
-                    await self._tell(name, item.raw_item)
+                    await self._tell(name, item)
 
-    async def _tell(self, name: str, raw: object) -> None:
+    async def _tell(self, name: str, item: Any) -> None:
         """Tell of the call of a tool, or take the image that it made."""
+        raw = item.raw_item
         call_id = field(raw, "call_id", "id")
         if name == "tool_called":
             self._tools[call_id] = tool_name(raw)
             if image := image_of(raw):
                 self._result.files.append(image)  # it is shown once no guardrail has stopped the answer
+            elif _may_wait(item):
+                self._held.add(call_id)
             elif field(raw, "type") not in STARTED:
                 await tell(self._turn, "called", self._tools[call_id], call_id)
         elif name == "tool_output":
+            if call_id in self._held:  # it did not have to wait
+                await tell(self._turn, "called", self._tools[call_id], call_id)
             stage: Stage = "denied" if call_id in self._denied else "done"
             await tell(self._turn, stage, self._tools.get(call_id, ""), call_id)
 
@@ -211,13 +225,16 @@ def _named(first: Assistant[Any], name: str) -> Assistant[Any]:
     return found.get(name, first)
 
 
+def _may_wait(item: Any) -> bool:
+    """Return True if an item is a call of a shell or of `apply_patch` that the user may have to allow."""
+    kind = NATIVE.get(field(item.raw_item, "type"))
+    return kind is not None and any(isinstance(tool, kind) and tool.needs_approval for tool in item.agent.tools)
+
+
 def _call(item: Any) -> Call:
     """Return a call that waits for the user."""
     raw = item.raw_item
-    try:
-        arguments = json.loads(field(raw, "arguments") or "{}")
-    except ValueError:
-        arguments = field(raw, "arguments")
+    arguments = arguments_of(raw)
     name = item.tool_name or tool_name(raw)
     call_id = field(raw, "call_id", "id")
     if name == ASK_USER and isinstance(arguments, dict):

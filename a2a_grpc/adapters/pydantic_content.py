@@ -17,8 +17,10 @@ from pydantic_ai import (
     ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
+    RetryPromptPart,
     RunUsage,
     TextPart,
+    ToolReturnPart,
     UserContent,
     UserPromptPart,
     VideoUrl,
@@ -158,5 +160,15 @@ def files_in(messages: Iterable[ModelMessage]) -> list[Part]:
 
 
 def closed(messages: list[ModelMessage]) -> list[ModelMessage]:
-    """Return messages without a last response whose calls of tools have no results: no prompt may follow it."""
-    return messages[:-1] if isinstance(messages[-1], ModelResponse) and messages[-1].tool_calls else messages
+    """Return messages that a prompt may follow. If a call of the last response has no result, the response is left out.
+
+    The results of other calls of this response are left out, too.
+    """
+    responses = [place for place, message in enumerate(messages) if isinstance(message, ModelResponse)]
+    if not responses:
+        return messages
+    last = messages[responses[-1]]
+    called = {call.tool_call_id for call in last.tool_calls} if isinstance(last, ModelResponse) else set()
+    after = [part for message in messages[responses[-1] + 1 :] for part in message.parts]
+    returned = {part.tool_call_id for part in after if isinstance(part, (ToolReturnPart, RetryPromptPart))}
+    return messages[: responses[-1]] if called - returned else messages

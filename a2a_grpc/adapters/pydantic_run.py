@@ -27,7 +27,7 @@ from pydantic_ai import (
 )
 from pydantic_ai.agent import AbstractAgent
 
-from a2a_grpc.adapters.calls import ASK_USER, NOT_KEPT, Answers, Call, Denied, Stage, answers, asked, tell
+from a2a_grpc.adapters.calls import ASK_USER, NOT_KEPT, Answers, Call, Denied, Stage, answers, asked, is_about, tell
 from a2a_grpc.adapters.past import question_in_task, said_before, said_in_task
 from a2a_grpc.adapters.pydantic_content import (
     Kept,
@@ -83,7 +83,7 @@ class Run:
         self._result.id, self._result.files = kept.artifact_id, files_in(kept.messages)
         if kept.turn_id == self._turn_id:  # an earlier attempt of this turn
             return asked(kept.calls) if kept.calls else await self._run(kept.messages, kept.usage)
-        if not kept.calls:  # a tool has ended the turn before
+        if not is_about(turn, kept.calls):  # a tool has ended the turn before, with a question of its own
             messages = [*closed(kept.messages), *messages_of(question_in_task(turn))]
             return await self._run(messages, kept.usage, prompt=prompt_of(turn.message))
         said = answers(kept.calls, turn.message)

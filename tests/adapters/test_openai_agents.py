@@ -113,3 +113,30 @@ async def test_approvals_files_guardrails_handoffs_structured_output_and_remote_
             "said": [may, *called],
         },
     }
+    asked = "\n".join(
+        f"May the agent call the tool {call}?"
+        for call in (
+            "'pay' with {}",
+            "'sql' with \"SELECT 1\"",
+            '\'shell\' with {"commands": ["ls"]}',
+            '\'apply_patch\' with {"path": "a.txt", "type": "delete_file"}',
+        )
+    )
+    names = ("apply_patch", "pay", "shell", "sql")
+    ran = [
+        *(f"The agent calls the tool '{name}'." for name in names),
+        *(f"The tool '{name}' is done." for name in names),
+    ]
+    assert found["native"] == {
+        "maybe": [*ran, "Which card?", "COMPLETED", "", "Done."],
+        "approved": [f"{asked}\nAnswer yes or no.", *ran, "Which card?", "COMPLETED", "", "Done."],
+        "denied": [
+            f"{asked}\nAnswer yes or no.",
+            "The agent calls the tool 'shell'.",
+            "The tool 'apply_patch' was not called.",
+            "The tool 'pay' was not called.",
+            "The tool 'shell' is done.",
+            "The tool 'sql' was not called.",
+            *["COMPLETED", "", "Done."],
+        ],
+    }

@@ -270,6 +270,38 @@ async def test_a_tool_asks_by_itself_a_client_has_one_message_id_and_files_of_al
         assert [file.raw for file in files_of(done)] == [b"one", b"two"]
 
 
+async def test_a_tool_asks_after_its_approval_and_the_answer_goes_to_the_model() -> None:
+    def script(parts: list[Any]) -> list[str | tuple[str, str]]:
+        said = [part.content for part in parts if isinstance(part, UserPromptPart)]
+        if isinstance(parts[-1], UserPromptPart):
+            return [("look", "{}"), ("pay", json.dumps({"card": said[1] if len(said) > 1 else ""}))]
+        return [f"{said} {[part.content for part in parts if isinstance(part, ToolReturnPart)]}"]
+
+    assistant = Assistant(model_of(script), output_type=[str, DeferredToolRequests])
+
+    @assistant.tool_plain
+    async def look() -> str:
+        return "open"
+
+    @assistant.tool_plain(requires_approval=True)
+    async def pay(card: str) -> str:
+        if not card:
+            raise InputRequired("Which card?")
+        return f"paid with {card}"
+
+    found = []
+    async with serving(agent_of(assistant, "Pay", "Pays.")) as server, connect(server.grpc_address) as client:
+        task = await sent(client, "go")
+        for answer in ("yes", "Visa", "yes"):
+            task = await sent(client, answer, task_id=task.id)
+            found.append((task.status.state, text_of(task.status.message) or text_of(task)))
+    assert found == [
+        (INPUT_REQUIRED, "Which card?"),
+        (INPUT_REQUIRED, 'May the agent call the tool \'pay\' with {"card": "Visa"}?\nAnswer yes or no.'),
+        (COMPLETED, "['go', 'Visa'] ['open', 'paid with Visa']"),
+    ]
+
+
 async def test_a_list_of_texts_is_data_and_models_of_which_none_answers_fail_the_task() -> None:
     async def unreachable(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
         raise ModelAPIError("model", "secret address")

@@ -106,7 +106,7 @@ async def messages() -> list[str]:
 
 
 async def errors() -> list[list[str]]:
-    """A workflow whose node succeeds at the second try is COMPLETED. The caller does not see the text of an exception."""
+    """A workflow whose node succeeds at the second try is COMPLETED. Callers do not see the text of an exception."""
     tries = 0
 
     def node(node_input: str) -> dict[str, int]:

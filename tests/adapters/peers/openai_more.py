@@ -12,15 +12,26 @@ from typing import Any
 
 from agents import Agent as Assistant
 from agents import (
+    ApplyPatchTool,
+    CustomTool,
     GuardrailFunctionOutput,
     Model,
     RunConfig,
     RunContextWrapper,
+    ShellTool,
     function_tool,
     input_guardrail,
     output_guardrail,
 )
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+from agents.editor import ApplyPatchResult
+from openai.types.responses import (
+    ResponseApplyPatchToolCall,
+    ResponseCustomToolCall,
+    ResponseFunctionShellToolCall,
+    ResponseFunctionToolCall,
+    ResponseOutputMessage,
+    ResponseOutputText,
+)
 from openai.types.responses.response_output_item import ImageGenerationCall
 from pydantic import BaseModel
 
@@ -164,6 +175,74 @@ async def images() -> dict[str, Any]:
     return found
 
 
+class Handy(Painter):
+    """Calls a shell, `apply_patch`, a custom tool and a function, then says that it is done."""
+
+    async def stream_response(self, instructions: Any, items: Any, *given: Any, **named: Any) -> AsyncIterator[Any]:
+        text = ResponseOutputText(type="output_text", text="Done.", annotations=[])
+        said = ResponseOutputMessage(id="m", type="message", role="assistant", status="completed", content=[text])
+        is_done = isinstance(items, list) and any(str(item.get("type")).endswith("_output") for item in items)
+        change = {"type": "delete_file", "path": "a.txt"}
+        calls = [
+            ResponseFunctionShellToolCall(
+                id="1", call_id="1", action={"commands": ["ls"]}, status="completed", type="shell_call"
+            ),
+            ResponseApplyPatchToolCall(
+                id="2", call_id="2", operation=change, status="completed", type="apply_patch_call"
+            ),
+            ResponseCustomToolCall(call_id="3", name="sql", input="SELECT 1", type="custom_tool_call"),
+            ResponseFunctionToolCall(call_id="4", name="pay", arguments="{}", type="function_call"),
+        ]
+        yield completed([said] if is_done else calls)
+
+
+class Editor:
+    """Stands for an editor of files, and changes nothing."""
+
+    def delete_file(self, operation: object) -> ApplyPatchResult:
+        return ApplyPatchResult(output="gone")
+
+    create_file = update_file = delete_file
+
+
+async def native() -> dict[str, Any]:
+    async def query(context: object, given: str) -> str:
+        return given
+
+    def may(*given: object) -> bool:
+        return False
+
+    @function_tool  # type: ignore[untyped-decorator]
+    async def pay(context: RunContextWrapper[Turn]) -> str:
+        return f"paid with {await context.context.ask('Which card?')}"
+
+    def tools(needs_approval: Any) -> list[Any]:
+        pay.needs_approval = needs_approval
+        return [
+            ShellTool(executor=lambda request: "listed", needs_approval=needs_approval),
+            ApplyPatchTool(editor=Editor(), needs_approval=needs_approval),
+            CustomTool(name="sql", description="Asks.", on_invoke_tool=query, needs_approval=needs_approval),
+            pay,
+        ]
+
+    found: dict[str, Any] = {}
+    plays: list[tuple[str, Any, list[Contents]]] = [
+        ("maybe", may, ["Visa"]),
+        ("approved", True, ["yes", "Visa"]),
+        ("denied", True, [{"1": True, "2": "not this", "3": False, "4": False}]),
+    ]
+    for name, needs_approval, answers in plays:
+        assistant = Assistant(name="a", model=Handy(), tools=tools(needs_approval))
+        async with client_of(assistant, context=lambda turn: turn) as client:
+            task = await sent(client, "go")
+            for answer in answers:
+                task = await sent(client, answer, task_id=task.id)
+        first, *others = [text_of(one) for one in task.history if one.role == ROLE_AGENT]
+        found[name] = [first, *sorted(others)] if needs_approval is True else sorted([first, *others])
+        found[name] += shown(task)
+    return found
+
+
 class Box(BaseModel):
     width: int
 
@@ -197,6 +276,7 @@ async def tools() -> dict[str, Any]:
 
 async def main() -> None:
     found = {"approvals": await approvals(), "ends": await ends(), "tools": await tools(), "images": await images()}
+    found["native"] = await native()
     print(json.dumps(found))
 
 
