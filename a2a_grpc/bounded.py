@@ -22,7 +22,7 @@ class TooLarge(ValueError):
 
 
 class Broken(ValueError):
-    """The content begins as gzip does, and is not."""
+    """The content begins like gzip, but cannot be inflated."""
 
 
 class Stream(Protocol):

@@ -78,9 +78,12 @@ class Choice:
 
 
 def named_in_metadata(request: SendMessageRequest, key: str, expected: str) -> tuple[str, str] | None:
-    """Return the field in which a caller names something, and the name. The message counts before the request.
+    """Return the field in which a caller names something, and the name. Return None if there is no name.
 
-    Return None without a name. Raise InvalidRequestError, which says what is `expected`, for each name that is no text.
+    A name in the metadata of the message is preferred to one in the metadata of the request.
+
+    Raises:
+        InvalidRequestError: A name is not a text. The error says what is `expected`.
     """
     if not request.message.HasField("metadata") and not request.HasField("metadata"):
         return None

@@ -15,7 +15,7 @@ MAX_BYTES = 512 << 20
 PIECE_BYTES = 1 << 20
 """How many bytes of a stream are read at a time."""
 SILENT_MS = 1000
-"""If no program writes to a pipe for so many milliseconds, the user is told that the command waits for one."""
+"""If no program writes to a pipe for so many milliseconds, the command reports that it waits for one."""
 
 
 def read_file(path: Path) -> bytes:

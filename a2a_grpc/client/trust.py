@@ -1,4 +1,4 @@
-"""Which servers a client trusts, and what it shows them: TLS contexts for all that is not gRPC."""
+"""Make the TLS contexts of a client for connections that do not use gRPC, such as those for agent cards."""
 
 import ssl
 

@@ -1,4 +1,4 @@
-"""The background tasks of an engine, with names and failures in the log: those that end, and loops."""
+"""Run the background tasks of an engine: tasks that end by themselves, and loops. Log their failures by their names."""
 
 import asyncio
 import logging
@@ -106,7 +106,7 @@ class PeriodicTasks(Background):
         self._loops += 1
 
     async def stop(self, within_s: float = 1.0) -> None:
-        """End all loops. One that waits for a store that does not answer may end later than within that time."""
+        """End all loops. A loop that waits for the store may end after `within_s`, when the store has answered."""
         self._loops = 0
         await self.end(within_s)
         self._lines.close()

@@ -20,7 +20,7 @@ class Caller:
 
 
 class Place:
-    """What one run has of the slots: a place, the wait for one, or nothing any more."""
+    """The place of one run among the slots. The run waits for it, holds it, or has released it."""
 
     __slots__ = ("_given", "_is_released", "_release", "caller", "has_waited", "line")
 

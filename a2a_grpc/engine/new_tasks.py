@@ -33,7 +33,7 @@ class NewTasks:
     """
 
     def __init__(self, resources: Resources, runs: Runs, accepting: set[asyncio.Future[Any]]) -> None:
-        """Take the set in which the creation of a task is while the task is on its way to the store."""
+        """Take the set `accepting`. It holds the creation of each task that is being written to the store."""
         self._resources = resources
         self._runs = runs
         self._accepting = accepting

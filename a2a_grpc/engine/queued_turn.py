@@ -18,7 +18,11 @@ TRACE = "trace"
 
 
 class Origin(NamedTuple):
-    """What is drawn when a message is accepted, and stored with the message. No caller can guess the seed."""
+    """The random seed of a turn and the time at which its message was accepted. Both are stored with the message.
+
+    `turn.random()`, `turn.uuid()` and `turn.now()` are made of them, so they are the same in each run of the turn. No
+    caller can guess the seed.
+    """
 
     seed: str
     at_us: int

@@ -164,7 +164,11 @@ class Recovery:
         await self._recover_pages(self._resources.log.store.orphaned)
 
     async def _recover_pages(self, find: Callable[[int], Awaitable[list[TaskKey]]], expired: str = "") -> None:
-        """Take over all tasks that a store finds, a page at a time. Try those once that stay, and look behind them."""
+        """Take over all tasks that a store finds, a page at a time.
+
+        A task that cannot be taken over stays among those that the store finds. It is tried once, and the next pages
+        are larger, so that the tasks after it are found, too.
+        """
         tried: set[TaskKey] = set()
         limit = PAGE
         while expired or self._takeover.may_recover:

@@ -42,7 +42,7 @@ class Holder(Protocol):
 
     @property
     def is_joined(self) -> bool:
-        """True once the store has that name."""
+        """True once the store has the name of the present life."""
 
     @property
     def is_alive(self) -> bool:

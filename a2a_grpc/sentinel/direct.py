@@ -43,7 +43,7 @@ class Direct(Upstream):
     """
 
     prefix = "route"
-    """What the settings of the sentinel begin with that stand for those of the client."""
+    """The prefix of the settings of the sentinel from which the settings of this client are taken."""
     owner, instance = OWNER, INSTANCE
     stub = RawStub
     """The methods that are called."""

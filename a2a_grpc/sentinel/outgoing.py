@@ -10,7 +10,7 @@ from a2a_grpc.client.target import Address
 from a2a_grpc.config import ConfigurationError
 
 FILES = {"ca_cert": "ca_cert", "client_cert": "cert", "client_key": "key"}
-"""The files of a client, and the ends of the names that they have here."""
+"""The settings of a client that name files, and how the same settings are named here after their prefix."""
 
 
 def client_of(settings: object, prefix: str, **more: Any) -> ClientSettings:

@@ -69,8 +69,7 @@ class Parts:
 
     @property
     def is_light(self) -> bool:
-        """True if the task is made of its core and its last records. It is not small, and the view names messages by
-        their number."""
+        """True if the task is read as its core and its last records, because only so many messages are asked for."""
         return not self.is_whole and self.view.history_length is not None and self.entry.core_size is not None
 
     @property

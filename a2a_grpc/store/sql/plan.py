@@ -24,7 +24,7 @@ from a2a_grpc.store.views import core_of, merged_core, told_by
 from a2a_grpc.store.writes import AlreadyBound, Binding, Create, Pending, Push
 
 MAX_ROWS = 64
-"""Rows of one statement on SQLite."""
+"""The largest number of rows in one statement on SQLite."""
 
 
 class Bulk:

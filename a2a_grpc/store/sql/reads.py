@@ -31,7 +31,7 @@ SEQS_AT_ONCE = 500
 KNOWN_NUMBERS = 100_000
 """Tasks whose numbers are remembered."""
 SNAPSHOTS_BYTES, SNAPSHOT_OVERHEAD = 32 << 20, 200
-"""Bytes of all whole tasks that are remembered, and about what one takes in addition to its bytes."""
+"""The largest size of all whole tasks in the cache, and about how much each one takes in addition to its bytes."""
 
 
 class Reads(Access):
