@@ -45,7 +45,7 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", envvar="", help="Ask nothing, and use defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", envvar="", help="Replace files that exist.")] = False,
 ) -> None:
-    """Write a new agent, with a client, a test and a pyproject.toml. All of them run at once.
+    """Write a new agent, with a client, a test and a pyproject.toml. They work as they are.
 
     At a terminal the command asks for the name, for what the agent does, and for its kind, unless options give them.
     Without a terminal it uses defaults. No file that exists is replaced without --force.
