@@ -1,5 +1,6 @@
 """Ports of loopback for servers that a test starts, stops and starts again, or never starts."""
 
+import atexit
 import socket
 
 _held: list[socket.socket] = []
@@ -23,6 +24,12 @@ def free_port() -> int:
     """Return a port of 127.0.0.1 on which nothing listens, and that only a server of the caller can take."""
     _held.append(hold_port())
     return int(_held[-1].getsockname()[1])
+
+
+@atexit.register
+def _release() -> None:
+    for held in _held:
+        held.close()
 
 
 def free_address() -> str:
