@@ -50,7 +50,8 @@ class Arrivals:
       RESOURCE_EXHAUSTED. Time in which the event loop does not run does not count. The two seconds begin again while
       the server holds the bytes of the connection, which then counts as no late one. Others are charged.
     - Connections with late requests, and new connections from which no request has arrived, share half of the places.
-      So there is room for the others.
+      So there is room for the others. The last quarter of that half is given for two seconds only. So a few connections
+      whose requests do not arrive keep no new connection out.
     - Of the connections that wait for a place, the connection with the fewest places is served first.
     - A compressed request is inflated up to `max_bytes`, and not by more than `INFLATED_SHARE`. gRPC would inflate 4
       MiB from each 4 KiB, in the threads that read all connections. Messages of streams of requests are inflated up to
@@ -201,6 +202,8 @@ class Arrivals:
 
     def _is_scarce(self, peer: str) -> bool:
         shares = self._shares
+        if self._is_limited(peer) and 8 * shares.held > 3 * shares.total:
+            return True
         return 2 * shares.held > shares.total or 2 * shares.held_by(peer) > shares.per_peer
 
     def _end(self, late: "asyncio.Task[Any]") -> None:
