@@ -354,6 +354,7 @@ async def test_what_keeps_a_server_from_starting_is_told_as_by_one_server(
     assert shared == alone
 
 
+@pytest.mark.long
 async def test_a_worker_that_ends_without_a_word_is_told(folder: Path) -> None:
     (folder / "agent.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     exit_code, out, err = await run_program(*SERVE, f"{folder}/agent.py", "--workers=2", store(folder), *FREE)
