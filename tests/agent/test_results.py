@@ -276,6 +276,7 @@ def line_in_log(log: str, name: str) -> None:
     assert f"at={__file__}:{number} in {name}" in log
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_what_is_no_json_fails_the_task_and_the_log_says_why_at_the_handlers_own_line(
     kind: str, caplog: pytest.LogCaptureFixture

@@ -85,7 +85,7 @@ async def told(scene: Scene) -> tuple[str, str]:
         return "".join(pieces), await remote.run("go")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @example(Scene((status(COMPLETED, "the end"),), False, None, 0))
 @example(Scene((artifact("x", "one"), artifact("y", "two"), status(COMPLETED, "no")), True, 1, 1))
 @given(scene=scenes())

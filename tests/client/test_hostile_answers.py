@@ -362,6 +362,7 @@ def empty_data(peer: http2.Peer) -> None:
         peer.send(http2.data(1, b"") * 1000)
 
 
+@pytest.mark.few(7)  # which has each script and both methods
 @pytest.mark.parametrize("rpc", ["GetTask", "SubscribeToTask"])
 @pytest.mark.parametrize(
     "script", [endless_header_block, huge_metadata, huge_trailers, endless_pings, endless_settings, empty_data]

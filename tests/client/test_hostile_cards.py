@@ -375,6 +375,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", ENDLESS)
 async def test_a_response_without_an_end_costs_bounded_time_and_memory(kind: str) -> None:
     begin, piece, pause_s = ENDLESS[kind]
@@ -385,6 +386,7 @@ async def test_a_response_without_an_end_costs_bounded_time_and_memory(kind: str
     assert peak.grown_mib < 64
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "head",
     [

@@ -78,7 +78,7 @@ def drawn(seed: int, *, total_bytes: int = LONG_BYTES, times: int | None = None)
 
 
 @covers("OPEN-30")
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_stream_cut_anywhere_delivers_each_of_2000_events_once_in_order(served: Served, seed: int) -> None:
     points = drawn(seed)

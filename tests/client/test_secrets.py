@@ -114,6 +114,7 @@ async def test_the_query_of_a_card_url_is_in_no_error(kind: str, query: str, cap
     assert CANARY not in caplog.text
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("query", QUERIES)
 async def test_a_card_url_that_cannot_be_reached_is_told_without_its_query(query: str) -> None:
     assert CANARY not in await failure(f"http://127.0.0.1:{free_port()}/{query}")

@@ -67,7 +67,7 @@ FOLLOWS = st.builds(
 
 @covers("G1", "G2", "G4")
 @settings(
-    max_examples=60, deadline=None, derandomize=True, database=None,
+    deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(

@@ -247,6 +247,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", ENDLESS)
 async def test_an_endless_answer_is_not_read(kind: str) -> None:
     """10 GB are offered as fast as they are read. What the kernel takes for a slow reader counts as sent."""

@@ -151,6 +151,7 @@ async def test_no_value_of_more_than_a_mebibyte_of_a_snapshot_passes_through_a_s
 
 
 @covers("G4")
+@pytest.mark.few(5)  # which has each way to load and both changes
 @pytest.mark.parametrize("load", [load_whole, list_whole, load_lean, list_lean])
 @pytest.mark.parametrize("change", ["a newer snapshot", "a purge"])
 async def test_a_snapshot_that_changes_while_it_is_read_is_read_as_it_was(
