@@ -145,6 +145,7 @@ async def test_a_deadline_that_the_agent_itself_tells_is_told_in_its_words() -> 
 
 
 @covers("S1-14")
+@pytest.mark.few(3)
 @pytest.mark.parametrize("rpc", UNARY)
 async def test_an_answer_is_not_tried_again(rpc: str) -> None:
     """What no agent has answered is tried again: tests/client/test_transport_failures.py."""
