@@ -1,10 +1,13 @@
 """The attacks on HTTP/2 as a program: python -m tests.attacks.floods NAME HOST:PORT CONNECTIONS SECONDS
 
 Each connection is a thread that plays the attack until the time is over; if the server closes the connection, the next
-one is opened at once. Ends with a JSON line: connections made, connections that the server closed.
+one is opened at once. Ends with a JSON line: connections made, connections that the server closed. If ATTACKS_CA
+names a file with a CA, the connections use TLS.
 """
 
 import json
+import os
+import ssl
 import sys
 import threading
 import time
@@ -25,6 +28,8 @@ HELD_S = 0.05
 RECONNECT_S = 0.005
 STALL_S = 1.0
 """A server that has stopped reading for so long counts as one that closed the connection."""
+GOODBYE_S = 5.0
+"""How long the program waits for its threads once the time is over."""
 LAST_STREAM = 0x7FFFFFFF
 
 
@@ -238,11 +243,20 @@ class Counts:
         self.closed = 0
 
 
-def play(name: str, address: str, until: float, counts: Counts) -> None:
+def tls_of_the_environment() -> ssl.SSLContext | None:
+    """Return how connections use TLS; None if they do not."""
+    if not (ca := os.environ.get("ATTACKS_CA")):
+        return None
+    tls = ssl.create_default_context(cafile=ca)
+    tls.set_alpn_protocols(["h2"])
+    return tls
+
+
+def play(name: str, address: str, until: float, counts: Counts, tls: ssl.SSLContext | None = None) -> None:
     """Play an attack on one connection after another until the time is over."""
     while time.monotonic() < until:
         try:
-            with Peer.connect(address, greet=name not in UNGREETED) as peer:
+            with Peer.connect(address, greet=name not in UNGREETED, tls=tls) as peer:
                 peer.socket.settimeout(STALL_S)
                 if name not in UNACKNOWLEDGED + UNGREETED:
                     acknowledge(peer)
@@ -254,14 +268,14 @@ def play(name: str, address: str, until: float, counts: Counts) -> None:
 
 
 def main(name: str, address: str, connections: int, seconds: float) -> None:
-    until, counts = time.monotonic() + seconds, Counts()
+    until, counts, tls = time.monotonic() + seconds, Counts(), tls_of_the_environment()
     threads = [
-        threading.Thread(target=play, args=(name, address, until, counts), daemon=True) for _ in range(connections)
+        threading.Thread(target=play, args=(name, address, until, counts, tls), daemon=True) for _ in range(connections)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(seconds + 15.0)
+        thread.join(max(0.0, until + GOODBYE_S - time.monotonic()))  # a handshake may wait for longer
     print(json.dumps({"connections": counts.connections, "closed": counts.closed}))
 
 

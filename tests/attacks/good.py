@@ -1,17 +1,20 @@
 """The good client: one call after another, each timed: python -m tests.attacks.good HOST:PORT [PAUSE_S [TENANT]]
 
 Makes a task, tells that it is ready as a JSON line, then asks for the task every PAUSE_S seconds until its standard
-input is closed. Ends with a JSON line of what it saw.
+input is closed. Ends with a JSON line of what it saw. If ATTACKS_CA names a file with a CA, it uses TLS.
 """
 
 import asyncio
 import json
 import math
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
+import grpc
 import grpc.aio
 
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest
@@ -26,12 +29,20 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
+def channel_to(address: str) -> grpc.aio.Channel:
+    """Return a channel of its own, with TLS if the environment says so."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    if not (ca := os.environ.get("ATTACKS_CA")):
+        return grpc.aio.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(Path(ca).read_bytes())
+    return grpc.aio.secure_channel(address, credentials, [*options, ("grpc.ssl_target_name_override", "localhost")])
+
+
 async def main(address: str, pause_s: float, tenant: str = "") -> None:
     latencies: list[float] = []
     errors: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
+    async with channel_to(address) as channel:
         stub = A2AServiceStub(channel)
         sending = request("hello")
         sending.tenant = tenant

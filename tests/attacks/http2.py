@@ -9,6 +9,7 @@ with ScriptedServer(script) as server: ...      script(peer) runs in a thread fo
 
 import select
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -178,11 +179,20 @@ class Peer:
         self._buffer = bytearray()
 
     @classmethod
-    def connect(cls, address: str, *pairs: tuple[int, int], greet: bool = True) -> Self:
-        """Connect to HOST:PORT. Send preface and SETTINGS with these pairs, unless `greet` is False."""
+    def connect(
+        cls, address: str, *pairs: tuple[int, int], greet: bool = True, tls: ssl.SSLContext | None = None
+    ) -> Self:
+        """Connect to HOST:PORT, with TLS as `localhost` if `tls` is given. Send preface and SETTINGS with these pairs,
+        unless `greet` is False."""
         host, _, port = address.rpartition(":")
         peer = cls(socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S))
         peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            try:
+                peer.socket = tls.wrap_socket(peer.socket, server_hostname="localhost")
+            except OSError:
+                peer.close()
+                raise
         if greet:
             peer.send(PREFACE + settings(*pairs))
         return peer

@@ -6,8 +6,10 @@ docs/security.md. The limits here are such that a busy machine keeps to them. AT
 
 import asyncio
 import os
+from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.attacks.floods import ATTACKS
 from tests.attacks.fronts import haproxy
@@ -46,3 +48,18 @@ async def test_behind_haproxy_forty_connections_cost_the_server_no_memory(name: 
     ):  # HAProxy goes on to refuse an address that attacked
         harm = await attacked(target, attack(name, address, connections=40, seconds=SECONDS), client_of=address)
         harm.check(p99_ms=FORTY_P99_MS, grown_mib=64, may_be_refused=True)
+
+
+async def test_rapid_resets_of_forty_connections_over_tls_end_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    ca, certificate, key = tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority.cert_pem.write_to_path(ca)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    monkeypatch.setenv("ATTACKS_CA", str(ca))
+    async with Target.ours("--tls-cert", str(certificate), "--tls-key", str(key)) as target:
+        harm = await attacked(target, attack("rapid_reset", target, connections=40, seconds=SECONDS))
+        harm.check(p99_ms=FORTY_P99_MS, grown_mib=MIB)
