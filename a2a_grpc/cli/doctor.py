@@ -8,10 +8,10 @@ from functools import partial
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, hint_for
-from a2a_grpc.cli.health import serving_name
+from a2a_grpc.cli.health import check, explained, serving_name
 from a2a_grpc.cli.services import services_of
 from a2a_grpc.cli.session import Session, Target
 from a2a_grpc.cli.steps import Skipped, Weak, take, tell
@@ -139,17 +139,16 @@ async def _alpn(patient: Patient) -> str:
 
 async def _health(patient: Patient) -> str:
     stub = health_pb2_grpc.HealthStub(patient.link.channel)
-    request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
     metadata = await patient.metadata()
     try:
-        response = await stub.Check(request, metadata=metadata, timeout=patient.timeout_s)
+        response = await check(stub, metadata, patient.timeout_s, SERVICE_NAME)
     except grpc.aio.AioRpcError as failure:
         error = to_error(failure)
         if isinstance(error, UnimplementedError):
             raise Weak("grpc.health.v1 is not served; load balancers will miss it") from failure
         if isinstance(error, TaskNotFoundError):
             raise Weak(f"health is served, but does not know {SERVICE_NAME}") from failure
-        raise await patient.client.explained(error) from failure
+        raise await explained(patient.session, patient.client, error, patient.timeout_s) from failure
     name = serving_name(response)
     if name != "SERVING":
         raise ProbeFailure(

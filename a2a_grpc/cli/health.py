@@ -1,5 +1,6 @@
 """`a2a-grpc health`, which asks grpc.health.v1."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import grpc.aio
@@ -9,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.session import Session, Target
 from a2a_grpc.client import Client
+from a2a_grpc.client.responses import accepted
 from a2a_grpc.client.status import to_error
 from a2a_grpc.errors import A2AError, DeadlineExceededError, TaskNotFoundError, UnimplementedError
 
@@ -30,11 +32,12 @@ async def health(
         metadata = await client.metadata()
         try:
             if not watch:
-                response = await stub.Check(request, metadata=metadata, timeout=session.settings.timeout_s)
-                return _show(session, service, response)
-            code = ExitCode.OK
-            async for response in stub.Watch(request, metadata=metadata):
-                code = _show(session, service, response)
+                return _show(session, service, await check(stub, metadata, session.settings.timeout_s, service))
+            code, shown = ExitCode.OK, None
+            async for answer in stub.Watch(request, metadata=metadata):
+                response = accepted("Watch", answer)
+                if response.status != shown:  # servers may repeat a status
+                    code, shown = _show(session, service, response), response.status
             return code
         except grpc.aio.AioRpcError as failure:
             error = to_error(failure)
@@ -44,13 +47,24 @@ async def health(
             if isinstance(error, UnimplementedError):
                 session.show.note("the server does not serve grpc.health.v1")
                 return ExitCode.PROTOCOL
-            raise await explained(session, client, error) from failure
+            raise await explained(session, client, error, session.settings.timeout_s) from failure
 
 
-async def explained(session: Session, client: Client, error: A2AError) -> A2AError:
-    """Return the error of a health check, with the name of the server."""
+async def check(
+    stub: health_pb2_grpc.HealthStub, metadata: Iterable[tuple[str, str]], timeout_s: float, service: str = ""
+) -> health_pb2.HealthCheckResponse:
+    """Return the health of a service. Raise AioRpcError, or InvalidAgentResponseError if it cannot be parsed."""
+    request = health_pb2.HealthCheckRequest(service=service)
+    response: health_pb2.HealthCheckResponse = accepted(
+        "Check", await stub.Check(request, metadata=tuple(metadata), timeout=timeout_s)
+    )
+    return response
+
+
+async def explained(session: Session, client: Client, error: A2AError, timeout_s: float) -> A2AError:
+    """Return the error of a health check, with the name of the server and the time that it had."""
     if isinstance(error, DeadlineExceededError) and not error.reason:
-        error.say(f"{session.shown} did not answer within {session.settings.timeout_s:g} s")
+        error.say(f"{session.shown} did not answer the health check within {timeout_s:g} s")
     return await client.explained(error)
 
 

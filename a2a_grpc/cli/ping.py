@@ -12,10 +12,10 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.health import HEALTH, explained
+from a2a_grpc.cli.health import HEALTH, check, explained
 from a2a_grpc.cli.session import Session, Target
 from a2a_grpc.client.status import to_error
-from a2a_grpc.errors import UnavailableError
+from a2a_grpc.errors import A2AError
 
 
 async def ping(
@@ -30,16 +30,15 @@ async def ping(
     times_ms: list[float] = []
     async with session.client() as client:
         stub = health_pb2_grpc.HealthStub((await client.link()).channel)
-        metadata = await client.metadata()
+        metadata, timeout_s = await client.metadata(), session.settings.timeout_s
 
         async def call() -> float:
             began = time.perf_counter()
             try:
-                await stub.Check(health_pb2.HealthCheckRequest(), metadata=metadata, timeout=session.settings.timeout_s)
+                await check(stub, metadata, timeout_s)
             except grpc.aio.AioRpcError as failure:
-                if failure.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                    raise await explained(session, client, to_error(failure)) from failure
-                # any other status is an answer, too
+                if failure.code() not in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND):  # answers, too
+                    raise await explained(session, client, to_error(failure), timeout_s) from failure
             return (time.perf_counter() - began) * 1000
 
         connected_ms = await call()
@@ -51,7 +50,7 @@ async def ping(
                 await asyncio.sleep(interval if place else 0)
                 try:
                     times_ms.append(await call())
-                except UnavailableError as error:
+                except A2AError as error:
                     lost += 1
                     session.show.note(f"{place + 1}: {error}")
                     continue

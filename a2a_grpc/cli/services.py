@@ -4,6 +4,7 @@ import grpc
 import grpc.aio
 from grpc_reflection.v1alpha import reflection_pb2
 
+from a2a_grpc.client.responses import accepted
 from a2a_grpc.rpc.reflection import METHOD, V1, V1ALPHA
 
 
@@ -19,7 +20,8 @@ async def services_of(channel: grpc.aio.Channel, metadata: list[tuple[str, str]]
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         try:
             async for response in ask_once(request, metadata=metadata):
-                return [service.name for service in response.list_services_response.service]
+                listed = accepted("ServerReflectionInfo", response)
+                return [service.name for service in listed.list_services_response.service]
         except grpc.aio.AioRpcError as failure:
             if version == V1ALPHA or failure.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise

@@ -3,11 +3,17 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from a2a_grpc import Agent, Turn
+from a2a_grpc.cli.health import HEALTH
 from a2a_grpc.wire import SERVICE_NAME
 from tests.cli.terminal import Done, run, run_all, running
 from tests.cli.test_doctor import HANGS, healthy, stock_server
+from tests.cli.test_ping import serving_health
 from tests.client.peers import peering
 from tests.harness import Served, request, scripted_agent, serving
 from tests.ports import free_address
@@ -91,6 +97,13 @@ async def test_a_server_that_does_not_answer_is_waited_for_as_long_as_is_said_an
     assert address in by_variable.err
 
 
+async def test_the_doctor_says_what_did_not_answer_within_how_many_seconds() -> None:
+    async with stock_server(healthy(a2a=HANGS)) as address:
+        told = await run("doctor", address, "--connect-timeout-s", "1")
+    assert told.code == TIMEOUT
+    assert f"{address} did not answer the health check within 1 s" in told.out
+
+
 async def test_a_watched_server_that_goes_away_ends_the_watching_and_is_told_as_gone(served: Served) -> None:
     async with Proxy(served.server.grpc_address) as way, running("health", way.address, "--watch", "-o", "json") as it:
         await it.out.until('{"status": "SERVING"}\n')
@@ -98,3 +111,49 @@ async def test_a_watched_server_that_goes_away_ends_the_watching_and_is_told_as_
         told = await it.finished()
     assert told.code == UNREACHABLE
     assert told.err == f"Error: nothing listens at {way.address}; check the port, and that the agent is running\n"
+
+
+class Odd(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """Repeats each status. The last status has a number that health checks do not know."""
+
+    async def Watch(self, request: Any, context: Any) -> Any:
+        for status in (1, 1, 2, 2, 2, 1, 42, 42):
+            yield health_pb2.HealthCheckResponse(status=status)
+
+
+async def test_a_status_that_a_server_repeats_is_shown_once() -> None:
+    async with serving_health(Odd()) as address:
+        told = await run("health", address, "--watch")
+    shown = ["SERVING", "NOT_SERVING", "SERVING", "UNKNOWN(42)"]
+    assert told == Done(UNREACHABLE, "".join(f"{name} {address}\n" for name in shown), "")
+
+
+def unreadable(server: Any) -> None:
+    """Add a health service whose answers are no messages."""
+
+    async def check(request: bytes, context: Any) -> bytes:
+        return b"\xff\xff"
+
+    async def watch(request: bytes, context: Any) -> Any:
+        yield b"\xff\xff"
+
+    methods: Any = {
+        "Check": grpc.unary_unary_rpc_method_handler(check),
+        "Watch": grpc.unary_stream_rpc_method_handler(watch),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH, methods),))
+
+
+async def test_an_answer_that_cannot_be_parsed_is_told_in_plain_words() -> None:
+    async with stock_server(unreadable) as address:
+        once, watched, pinged, examined = await run_all(
+            ("health", address),
+            ("health", address, "--watch"),
+            ("ping", address, "-c", "2", "-i", "0"),
+            ("doctor", address),
+        )
+    said = "Error: the agent's response to {} cannot be read: it could not be parsed\n"
+    assert once == pinged == Done(PROTOCOL, "", said.format("Check"))
+    assert watched == Done(PROTOCOL, "", said.format("Watch"))
+    assert examined.code == PROTOCOL
+    assert "health     the agent's response to Check cannot be read: it could not be parsed" in examined.out
