@@ -5,7 +5,6 @@
 
 The idea: **a task is an append-only log of events. Each reader follows the log from a cursor.** A stream sends what it
 reads, a blocking send folds it. docs/architecture.md explains it, and docs/reference.md lists the public names.
-
 The modules by floor. A module imports from its own package and lower floors. A package's docstring names its modules.
     6  cli          the command line
        testing      real servers, scripted agents and a clock, for tests of agents and of their callers
@@ -36,6 +35,7 @@ The modules by floor. A module imports from its own package and lower floors. A 
        shortage     too small limits of memory, threads and open files
        harmless     text of other programs for terminals and logs
        bounded      content of other programs, read and inflated within a bound
+       watched      files that are read again when they change
     0  wire         the message classes. Only this module imports generated code
        protocol     metadata keys, versions, extensions
        errors       the errors of the protocol
@@ -50,7 +50,7 @@ The modules by floor. A module imports from its own package and lower floors. A 
        backoff      how long to wait before the next retry
        masking      hiding passwords and tokens in URLs
        text         which text a store can keep
-       watched      files that are read again when they change
+       regular      regular files, read within a limit
        offload      large work in a thread
        deadlines    time limits that count only the time in which the event loop runs
        uncancelled  waiting for work that must be finished even if the caller is canceled

@@ -5,11 +5,12 @@ the link that leads to them.
 """
 
 import os
-import stat
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+
+from a2a_grpc.regular import read_regular
 
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at a file."""
@@ -79,12 +80,8 @@ def _digest(path: str | Path) -> bytes:
     """Return a digest of a file's contents and mode, or of the reason why there are none."""
     digest = blake2b()
     try:
-        mode = os.stat(path).st_mode
-        digest.update(b"%d " % mode)
-        if stat.S_ISREG(mode):  # reading a pipe or a device may never end
-            with open(path, "rb") as file:
-                while piece := file.read(1 << 20):
-                    digest.update(piece)
+        digest.update(b"%d " % os.stat(path).st_mode)
+        digest.update(read_regular(path))
     except OSError as error:
         digest.update(b"error %d" % (error.errno or 0))
     return digest.digest()

@@ -13,6 +13,7 @@ from a2a_grpc.auth.keyset import KeySet, KeySetError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.masking import mask_url
+from a2a_grpc.regular import read_regular
 from a2a_grpc.watched import LOOK_EVERY_S, Watched
 
 WELL_KNOWN = "/.well-known/openid-configuration"
@@ -137,11 +138,7 @@ class KeyFile:
 
     def _read(self) -> KeySet:
         try:
-            with self.path.open("rb") as file:
-                document = file.read(MAX_DOCUMENT_BYTES + 1)
-            if len(document) > MAX_DOCUMENT_BYTES:
-                raise KeySetError(f"it has more than {MAX_DOCUMENT_BYTES} bytes")
-            return keyset.parse(document)
+            return keyset.parse(read_regular(self.path, MAX_DOCUMENT_BYTES))
         except OSError as error:
             raise ConfigurationError(f"jwks_file {self.path}: cannot be read: {error.strerror}") from None
         except KeySetError as error:

@@ -10,25 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from a2a_grpc.config import ConfigurationError, hint_at
+from a2a_grpc.regular import check_regular, read_regular
 
 logger = logging.getLogger("a2a_grpc.auth")
 
-MAX_BYTES = 64 * 1024 * 1024
-"""The largest size of a file. A file of API keys has then some 400,000 keys."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def state_of(path: Path) -> os.stat_result:
     """Return the state of a file. Raise ConfigurationError if it does not exist, or reading it might never end."""
     try:
-        state = os.stat(path)
+        return check_regular(path)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # a pipe or a device may never end
-        raise ConfigurationError(f"{path}: cannot be read: it is not a regular file")
-    if state.st_size > MAX_BYTES:
-        raise ConfigurationError(f"{path}: cannot be read: it has more than {MAX_BYTES} bytes")
-    return state
 
 
 def warn_if_writable(path: Path, mode: int) -> None:
@@ -42,9 +36,8 @@ def warn_if_writable(path: Path, mode: int) -> None:
 
 def read_text(path: Path) -> str:
     """Return the text of a file. Raise ConfigurationError if it cannot be read, is too large or is empty."""
-    state_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode()
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

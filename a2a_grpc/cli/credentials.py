@@ -13,6 +13,7 @@ from a2a_grpc.cli.grpcurl import escaped
 from a2a_grpc.client import Credentials, api_key, bearer, oauth2, token_command
 from a2a_grpc.client.credentials import Place, Provider
 from a2a_grpc.config import PREFIX, ConfigurationError, flag_of
+from a2a_grpc.regular import MAX_TOKEN_BYTES, read_regular
 from a2a_grpc.wire import AgentCard, SecurityScheme
 
 KINDS = ("token", "token_file", "token_command", "api_key", "oauth2_client_id")
@@ -171,6 +172,6 @@ def _variable(name: str) -> Any:
 def _read(file: Path) -> str:
     """Return what a file holds now, or "" if it cannot be read, which the call then reports."""
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return read_regular(file, MAX_TOKEN_BYTES).decode().strip()
     except (OSError, ValueError):
         return ""

@@ -10,6 +10,7 @@ from typing import Self
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.private import locked, write_private
+from a2a_grpc.regular import read_regular
 
 HISTORY_LINES = 1000
 """The lines that are kept."""
@@ -144,7 +145,7 @@ def _paths(begun: str) -> list[str]:
 
 def _kept(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return read_regular(path).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
 

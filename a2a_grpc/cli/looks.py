@@ -13,6 +13,7 @@ from a2a_grpc.harmless import one_line
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.ports import check_free
 from a2a_grpc.listening.settings import ListenSettings
+from a2a_grpc.regular import MAX_PEM_BYTES, read_regular
 
 SOON_DAYS = 14
 """Days before the end of a certificate from which on a check warns."""
@@ -96,7 +97,7 @@ def _end_of(path: Path) -> datetime | None:
         from cryptography.x509 import load_pem_x509_certificates
     except ImportError:
         return None
-    return min(one.not_valid_after_utc for one in load_pem_x509_certificates(path.read_bytes())[:1])
+    return min(one.not_valid_after_utc for one in load_pem_x509_certificates(read_regular(path, MAX_PEM_BYTES))[:1])
 
 
 async def credentials(found: Accepted, *, extra: int = 0) -> str:

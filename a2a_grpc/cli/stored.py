@@ -16,6 +16,7 @@ from a2a_grpc.client.endpoint import RefusedRequest
 from a2a_grpc.client.target import origin_of
 from a2a_grpc.client.tokens import RenewedBearer, Token
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.regular import check_regular, read_regular
 
 FILE = "logins.json"
 
@@ -53,11 +54,10 @@ def logins() -> dict[str, Login]:
     """Return the stored logins by origin. Raise ConfigurationError if the file cannot be used."""
     file = path()
     try:
-        with file.open(encoding="utf-8") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            if os.name == "posix" and mode & 0o077:
-                raise ConfigurationError(f"others can read the logins in {file}; run: chmod 600 {file}")
-            found = json.load(opened)
+        mode = check_regular(file).st_mode
+        if os.name == "posix" and mode & 0o077:
+            raise ConfigurationError(f"others can read the logins in {file}; run: chmod 600 {file}")
+        found = json.loads(read_regular(file))
         return {origin: Login(**{"origin": origin, **login}) for origin, login in found.items()}
     except FileNotFoundError:
         return {}

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from a2a_grpc.client.card import read_card
 from a2a_grpc.client.errors import AgentCardError
+from a2a_grpc.client.page import MAX_PAGE_BYTES
 from a2a_grpc.client.target import shown
 from a2a_grpc.logical import hint
+from a2a_grpc.regular import read_regular
 from a2a_grpc.wire import AgentCard
 
 
@@ -19,13 +20,11 @@ def read_card_page(content: bytes, headers: Mapping[str, str], source: str, prob
 def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
     """Return the card in a file. Raise AgentCardError, which names the path."""
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path, MAX_PAGE_BYTES)
     except OSError as error:
         # The error of the system names the path, which may be a URL with a secret.
         without_path = OSError(error.errno, error.strerror)
         raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}{hint(path)}") from without_path
-    except ValueError as error:  # no path at all, such as one with a NUL
-        raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
     return read_card(content, shown(path), problems)
 
 

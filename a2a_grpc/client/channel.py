@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -12,6 +11,7 @@ from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
 from a2a_grpc.config import ConfigurationError, for_grpc
 from a2a_grpc.pem import check_plain_key
+from a2a_grpc.regular import MAX_PEM_BYTES, read_regular
 
 MAX_METADATA_BYTES = 1 << 20
 """The largest size of the metadata of a response. A text of a status that is not ASCII takes three times its size."""
@@ -124,7 +124,7 @@ def _pem(name: str, path: str | None) -> bytes | None:
     if path is None:
         return None
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path, MAX_PEM_BYTES)
     except OSError as error:
         raise ConfigurationError(f"cannot read {name} '{path}': {error.strerror}") from error
     if name == "client_key":

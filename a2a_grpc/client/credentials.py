@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.regular import MAX_TOKEN_BYTES, read_regular
 from a2a_grpc.wire import SecurityScheme
 
 KEY_SIGNS = frozenset(string.ascii_lowercase + string.digits + "-_.")
@@ -210,7 +211,7 @@ def check_entry(key: str, value: str | bytes) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii")
+        return read_regular(path, MAX_TOKEN_BYTES).decode("ascii")
     except OSError as error:
         raise ConfigurationError(f"cannot read the credentials in {path}: {error.strerror}") from error
     except UnicodeDecodeError:

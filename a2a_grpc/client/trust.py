@@ -3,6 +3,7 @@
 import ssl
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.regular import MAX_PEM_BYTES, check_regular
 
 
 def trusting(
@@ -13,6 +14,8 @@ def trusting(
     With `also_system` those of the system are trusted in any case. Raise ConfigurationError if a file cannot be read.
     """
     try:
+        if ca_cert:
+            check_regular(ca_cert, MAX_PEM_BYTES)  # OpenSSL would read a pipe or a device without end
         context = ssl.create_default_context(cafile=None if also_system else ca_cert)
         if also_system and ca_cert:
             context.load_verify_locations(ca_cert)
@@ -20,6 +23,8 @@ def trusting(
         raise ConfigurationError(f"cannot read ca_cert '{ca_cert}': {error.strerror or error}") from error
     if client_cert:
         try:
+            for file in filter(None, (client_cert, client_key)):
+                check_regular(file, MAX_PEM_BYTES)
             # Without a password OpenSSL would ask the terminal for one.
             context.load_cert_chain(client_cert, client_key, password=b"")
         except OSError as error:

@@ -14,6 +14,7 @@ from a2a_grpc import libpq
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.sqlite_file import sqlite_file
 from a2a_grpc.masking import mask_url
+from a2a_grpc.regular import MAX_PEM_BYTES, check_regular
 
 DRIVERS = {
     "sqlite": ("sqlite", "pysqlite", "sqlite3", ""),
@@ -172,6 +173,8 @@ def _mysql(url: URL, text: str) -> DatabaseUrl:
 
 def _tls(mode: str, ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
     """Return the TLS settings for a mode of MySQL: `required`, `verify_ca` or `verify_identity`."""
+    for file in filter(None, (ca, cert, key)):
+        check_regular(file, MAX_PEM_BYTES)
     context = ssl.create_default_context(cafile=ca)
     context.check_hostname = mode == "verify_identity"
     if mode == "required":

@@ -11,6 +11,7 @@ import grpc
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.pem import check_plain_key
+from a2a_grpc.regular import MAX_PEM_BYTES, read_regular
 from a2a_grpc.watched import Watched
 
 logger = logging.getLogger("a2a_grpc.listening")
@@ -136,7 +137,7 @@ class TlsFiles:
     def _bytes(self, name: str) -> bytes:
         path = Path(getattr(self._settings, name))
         try:
-            return path.read_bytes()
+            return read_regular(path, MAX_PEM_BYTES)
         except OSError as error:
             raise ConfigurationError(f"{name}: {path}: {error.strerror}") from error
 

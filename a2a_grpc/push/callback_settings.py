@@ -1,12 +1,12 @@
 """The settings of callbacks."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from a2a_grpc.address import split_address
 from a2a_grpc.arguments import checked
 from a2a_grpc.client.target import grpc_address
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.regular import MAX_TOKEN_BYTES, read_regular
 
 
 @checked()
@@ -68,7 +68,7 @@ class CallbackSettings:
         if path is None:
             return ""
         try:
-            return Path(path).read_text(encoding="ascii").strip()
+            return read_regular(path, MAX_TOKEN_BYTES).decode("ascii").strip()
         except (OSError, UnicodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it holds no token"
             raise ConfigurationError(f"callback_tokens: '{path}' cannot be read: {why}") from None

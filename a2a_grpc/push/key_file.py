@@ -9,12 +9,13 @@ from pathlib import Path
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.private import locked, write_private
+from a2a_grpc.regular import check_regular, read_regular
 
 logger = logging.getLogger("a2a_grpc.push")
 
 
 def read_key_file(setting: str, path: Path, make: Callable[[], str] | None, *, most: int) -> bytes:
-    """Return the content of a file of keys, at most one byte more than `most`.
+    """Return the content of a file of keys.
 
     Args:
         setting: The setting that names the file, for errors.
@@ -31,9 +32,8 @@ def read_key_file(setting: str, path: Path, make: Callable[[], str] | None, *, m
             with locked(path):
                 if not path.exists():
                     write_private(path, make())
-        with path.open("rb") as file:
-            _warn_once(path, stat.S_IMODE(os.fstat(file.fileno()).st_mode))
-            return file.read(most + 1)
+        _warn_once(path, stat.S_IMODE(check_regular(path, most).st_mode))
+        return read_regular(path, most)
     except OSError as error:
         raise ConfigurationError(f"{setting} {path}: cannot be used: {error.strerror}") from None
 

@@ -119,8 +119,6 @@ def _keys(path: Path, content: bytes) -> "list[Ed25519PrivateKey]":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    if len(content) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"push_signing_key {path}: it has more than {MAX_FILE_BYTES} bytes")
     keys = []
     for block in content.split(_BEGIN)[1:]:
         try:

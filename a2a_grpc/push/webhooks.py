@@ -30,6 +30,7 @@ from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.push.signing import SigningKey
 from a2a_grpc.push.slots import Slots
 from a2a_grpc.push.versions import MIN_AIOHTTP, is_at_least
+from a2a_grpc.regular import MAX_PEM_BYTES, check_regular
 from a2a_grpc.wire import StreamResponse, TaskPushNotificationConfig
 
 LOOKUP_TIMEOUT_S = 5.0
@@ -208,6 +209,7 @@ def _tls(ca_cert: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_cert is not None:
         try:
+            check_regular(ca_cert, MAX_PEM_BYTES)
             context.load_verify_locations(ca_cert)
         except OSError as error:  # an ssl.SSLError is one
             raise ConfigurationError(f"push_ca_cert {ca_cert}: cannot be used: {one_line(str(error), 200)}") from None

@@ -1,13 +1,13 @@
 """How a sentinel or an agent calls servers, by settings of clients with a prefix, such as `peer_ca_cert`."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from a2a_grpc.client.channel import open_channel
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.regular import MAX_TOKEN_BYTES, read_regular
 
 FILES = {"ca_cert": "ca_cert", "client_cert": "cert", "client_key": "key"}
 """The settings of a client that name files, and how the same settings are named here after their prefix."""
@@ -46,7 +46,7 @@ def token_in(name: str, path: str) -> str:
     Read the file again whenever the token is needed, since tokens are replaced.
     """
     try:
-        return Path(path).read_text(encoding="ascii").strip()
+        return read_regular(path, MAX_TOKEN_BYTES).decode("ascii").strip()
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it holds no token"
         raise ConfigurationError(f"{name} '{path}' cannot be read: {why}") from None

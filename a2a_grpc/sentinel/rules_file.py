@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from a2a_grpc.auth.file import OF_SENTINELS, tables_of
-from a2a_grpc.auth.tables import state_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.sentinel.rules import Rule, Rules, rules_in
 from a2a_grpc.throttle import Throttle
@@ -80,6 +79,5 @@ class _Read(NamedTuple):
 
 def _read(path: Path) -> _Read:
     """Return what the file says. Raise ConfigurationError if the file is wrong."""
-    state_of(path)
     tables, others = tables_of(path, OF_SENTINELS)
     return _Read(rules_in(path, tables), others)

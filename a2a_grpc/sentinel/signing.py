@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2a_grpc.auth.keyset import check_installed
-from a2a_grpc.auth.tables import state_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.principal import Principal
+from a2a_grpc.regular import MAX_PEM_BYTES, check_regular, read_regular
 from a2a_grpc.sentinel.caller import description_of
 from a2a_grpc.sentinel.wire import Welcome
 from a2a_grpc.wire import SecurityScheme
@@ -123,12 +123,10 @@ def _read(path: Path) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        mode = stat.S_IMODE(state_of(path).st_mode)
-        key = load_pem_private_key(path.read_bytes(), None)
+        mode = stat.S_IMODE(check_regular(path, MAX_PEM_BYTES).st_mode)
+        key = load_pem_private_key(read_regular(path, MAX_PEM_BYTES), None)
     except OSError as error:
         raise ConfigurationError(f"signing_key '{path}' cannot be read: {error.strerror}") from None
-    except ConfigurationError as error:
-        raise ConfigurationError(f"signing_key: {error}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):  # the text of the error may have a piece of the key
         key = None
     if not isinstance(key, Ed25519PrivateKey):

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from a2a_grpc.auth import CallCredentials, Described, Opened, Refused, keyedits, keyfile, tables
+from a2a_grpc.auth import CallCredentials, Described, Opened, Refused, keyedits, keyfile
 from a2a_grpc.auth import keys as keys_module
 from a2a_grpc.auth.keyfile import Key, digest_of, new_secret
 from a2a_grpc.auth.keys import ApiKeys
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.regular import MAX_FILE_BYTES
 from tests.harness import eventually
 
 ALICE, BOB = "a2a_" + "a1" * 32, "a2a_" + "b2" * 32
@@ -337,9 +338,9 @@ async def test_a_pipe_or_a_large_file_in_place_of_the_file_delays_no_call(
     assert "cannot be read: it is not a regular file" in caplog.text
     file.unlink()
     file.touch()
-    os.truncate(file, tables.MAX_BYTES + 1)
+    os.truncate(file, MAX_FILE_BYTES + 1)
     assert await keys(call(ALICE))
-    assert f"cannot be read: it has more than {tables.MAX_BYTES} bytes" in caplog.text
+    assert f"cannot be read: it has more than {MAX_FILE_BYTES} bytes" in caplog.text
     await keys.close()
 
 
