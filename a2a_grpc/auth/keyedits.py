@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from a2a_grpc.auth.keyfile import TABLE, Key, keys_of
-from a2a_grpc.auth.tables import parse, read_text
+from a2a_grpc.auth.tables import parse, read_text, state_of
 from a2a_grpc.config import ConfigurationError, hint_at
 from a2a_grpc.private import locked, write_private
 
@@ -29,7 +29,7 @@ def add(path: Path, key: Key) -> None:
         ConfigurationError: The file is wrong, or cannot be written.
     """
     with _changing(path):
-        text = read_text(path) if path.exists() and path.stat().st_size else HEADER
+        text = read_text(path) if path.exists() and state_of(path).st_size else HEADER
         tables = parse(path, text)
         keys_of(path, tables)  # raises if the file is wrong
         new = f"{text}{'' if text.endswith(chr(10)) else chr(10)}\n{key.to_toml()}"

@@ -92,7 +92,7 @@ Accept = Annotated[
     ),
 ]
 IdempotencyKey = Annotated[
-    str,
+    str | None,
     typer.Option("--idempotency-key", show_default=False,
                  help="Key of this send. A second send with the same key returns the same task.",
                  rich_help_panel=PANEL),
@@ -115,7 +115,7 @@ class Given:
     metadata: MetadataOption = None
     priority: PriorityOption = None
     accept: Accept = None
-    idempotency_key: IdempotencyKey = ""
+    idempotency_key: IdempotencyKey = None
 
     def parts(self) -> list[Part]:
         """Return the parts of the message."""
@@ -132,9 +132,9 @@ class Given:
         )
         if self.priority is not None:
             options["priority"] = self.priority.value
-        if key := self.idempotency_key:
-            if not key.isascii() or not key.isprintable():
-                raise ConfigurationError(f"--idempotency-key is '{key}'; it must be printable ASCII")
+        if (key := self.idempotency_key) is not None:
+            if not key or not key.isascii() or not key.isprintable():
+                raise ConfigurationError(f"--idempotency-key is '{key}'; it must be printable ASCII, and not empty")
             options["idempotency_key"] = key
         return options
 

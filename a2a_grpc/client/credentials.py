@@ -11,6 +11,11 @@ from a2a_grpc.regular import MAX_TOKEN_BYTES, read_regular
 from a2a_grpc.wire import SecurityScheme
 
 KEY_SIGNS = frozenset(string.ascii_lowercase + string.digits + "-_.")
+RESERVED = frozenset(
+    {"te", "host", "content-type", "content-length", "connection", "keep-alive", "proxy-connection", "upgrade"}
+    | {"transfer-encoding"}
+)
+"""Names that HTTP/2 and gRPC set themselves (RFC 9113 §8.2.2), besides those that begin with `grpc-`."""
 
 AUTHORIZATION = "authorization"
 
@@ -196,6 +201,11 @@ def sendable(secret: str) -> str:
     return secret
 
 
+def is_reserved(key: str) -> bool:
+    """Return True if a name of metadata is for gRPC itself, for example that of the time limit of a call."""
+    return key in RESERVED or key.startswith("grpc-")
+
+
 def check_entry(key: str, value: str | bytes) -> None:
     """Raise ConfigurationError for an entry that metadata cannot hold.
 
@@ -203,6 +213,8 @@ def check_entry(key: str, value: str | bytes) -> None:
     """
     if not key or not all(sign in KEY_SIGNS for sign in key):
         raise ConfigurationError(f"'{key}' cannot be the name of metadata; it may have a-z, 0-9, '-', '_' and '.'")
+    if is_reserved(key):
+        raise ConfigurationError(f"'{key}' cannot be the name of metadata; gRPC sets it itself")
     if isinstance(value, bytes) != key.endswith("-bin"):
         raise ConfigurationError(f"the metadata '{key}' must be {'bytes' if key.endswith('-bin') else 'text'}")
     if isinstance(value, str) and not (value.isascii() and value.isprintable()):

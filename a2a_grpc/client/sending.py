@@ -89,7 +89,9 @@ def shows_options(kind: Kind) -> Kind:
 
 
 def send_request(content: Contents | Message, options: SendOptions) -> SendMessageRequest:
-    """Return the request for a message, or for what one is made of."""
+    """Return the request for a message, or for what one is made of. Raise ValueError for an empty idempotency key."""
+    if options.get("idempotency_key") == "":
+        raise ValueError("idempotency_key is ''; give a text, or leave the option out")
     if isinstance(content, Message):
         message = Message()
         message.CopyFrom(content)

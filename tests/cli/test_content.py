@@ -344,13 +344,20 @@ async def test_bytes_that_are_no_text_are_said_in_one_line(tmp_path: Path) -> No
 
 
 async def test_a_header_that_grpc_does_not_carry_is_said_in_one_line() -> None:
-    accent, line_end, binary, key = await refusals(
-        ("go", "-H", "x: é"), ("go", "-H", "x: a\nb"), ("go", "-H", "x-bin: abc"), ("go", "--idempotency-key", "é")
+    accent, line_end, binary, key, empty, reserved = await refusals(
+        ("go", "-H", "x: é"),
+        ("go", "-H", "x: a\nb"),
+        ("go", "-H", "x-bin: abc"),
+        ("go", "--idempotency-key", "é"),
+        ("go", "--idempotency-key", ""),
+        ("go", "-H", "grpc-timeout: 1n"),
     )
     assert accent.startswith("--header 'x' must have a value in printable ASCII")
     assert line_end.startswith("--header 'x' must have")
     assert binary.startswith("--header 'x-bin' must have")
     assert key.startswith("--idempotency-key is 'é'; ")
+    assert empty.startswith("--idempotency-key is ''; ")
+    assert reserved == "--header 'grpc-timeout' cannot be sent; gRPC sets it itself"
 
 
 def test_content_standard_input_that_is_closed_or_cannot_be_read_is_said_in_a_sentence(

@@ -1,6 +1,7 @@
 """`a2a-grpc keys new|list|revoke`: what they print, and what they do to the file."""
 
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -119,6 +120,11 @@ async def test_what_cannot_be_done_is_said_in_one_line_that_repeats_no_key(file:
     assert error_of(await run("keys", "new", "a", "--file", file), USAGE) == (
         f"{file}: the table 'keys' is unknown; did you mean 'key'?"
     )
+    Path(file).unlink()
+    os.mkfifo(file)
+    said = f"{file}: cannot be read: it is not a regular file"
+    assert error_of(await run("keys", "new", "a", "--file", file), USAGE) == said
+    assert Path(file).is_fifo()
 
 
 async def test_the_file_comes_from_the_variable_of_the_server(file: str) -> None:

@@ -8,10 +8,12 @@ import grpc.aio
 import pytest
 
 from a2a_grpc import connect
+from a2a_grpc.client import api_key
+from a2a_grpc.client.credentials import Place, Provider, entries_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.lifecycle import WORKING
-from a2a_grpc.wire import StreamResponse, Task, TaskStatus
+from a2a_grpc.wire import APIKeySecurityScheme, SecurityScheme, StreamResponse, Task, TaskStatus
 from tests.client.peers import OPERATIONS, RPCS, Failure, Page, Peer, Received, Site, collected, peering
 from tests.covers import covers
 
@@ -223,7 +225,22 @@ async def test_a_key_of_the_callers_choice_is_taken() -> None:
     async with peering() as peer, connect(peer.address) as client:
         await client.start("hello", idempotency_key="order-17")
         await client.send("hello", idempotency_key="order-17")
+        with pytest.raises(ValueError, match="idempotency_key is ''"):
+            await client.send("hello", idempotency_key="")
     assert [call.values("idempotency-key") for call in peer.calls] == [["order-17"], ["order-17"]]
+
+
+@pytest.mark.parametrize("name", ["grpc-timeout", "grpc-any", "te", "content-type", "host"])
+async def test_a_name_that_grpc_sets_itself_is_refused_also_if_a_card_names_it_for_an_api_key(name: str) -> None:
+    scheme = SecurityScheme(api_key_security_scheme=APIKeySecurityScheme(name=name, location="header"))
+    key = api_key(None, "secret")
+    assert isinstance(key, Provider)
+    async with peering() as peer, connect(peer.address) as client:
+        with pytest.raises(ConfigurationError, match=f"'{name}' cannot be the name of metadata"):
+            await client.send("hello", headers=[(name, "1n")])
+        with pytest.raises(ConfigurationError, match=f"'{name}' cannot be the name of metadata"):
+            await entries_of([key.bound(Place(scheme, "key", (), "the card", "", False))])
+    assert peer.calls == []
 
 
 @pytest.mark.parametrize(("wanted", "told"), [(True, ["true"]), (False, ["false"]), (None, [])])
