@@ -22,6 +22,9 @@ PLACE_S = 0.25
 PASS_S = 1.0
 """Seconds for which a connection passes after its turn, in addition to the time that it waited. The client of such a
 connection sends again at intervals that double, and its handshake needs several steps."""
+HEAD_START_S = 5.0
+"""Seconds by which a connection whose calls were answered, or without a call yet, comes before others at its first
+turn. Without a limit, no connection would have a second turn while attackers open new ones."""
 FEW = 4
 """The number of calls at once with which a connection may send a large request without a wait."""
 LET_IN_S, SLOW_LET_IN_S, LAST_LET_IN_S = 0.025, 0.075, 0.1
@@ -101,8 +104,9 @@ class Intake:
     - Meanwhile those that send most wait as well, except `PLACES` of them. Others do not wait. Neither
       does one that sends a large request after another one, with `FEW` calls at once or fewer.
     - The connections that wait pass at a pace that the process can serve. Hosts take turns, and those without an ended
-      connection come first. Of one host the connection that passed last comes last. Among those that have not
-      passed before, connections whose calls were answered, and those without a call yet, come first.
+      connection come first. Of one host they pass in the order of their last turns, or of the begin of their wait. For
+      its first turn, a connection whose calls were answered, or without a call yet, counts as if it had waited for
+      `HEAD_START_S` longer.
     - A connection that has its turn passes for as long as it has waited, and `PASS_S` more. This ends if the connection
       becomes one of those that send most, or is charged for a call.
     - A connection that sends nothing has no turn while many calls wait.
@@ -216,14 +220,14 @@ class Intake:
         if not asking or self._now - self._passed_at < pause_s:
             return set()
 
-        def order(waiting: tuple[Connection, Load]) -> tuple[int, float, float, bool, float]:
+        def order(waiting: tuple[Connection, Load]) -> tuple[int, float, float]:
             connection, load = waiting
+            is_preferred = not load.passed_at and (not load.has_called or self._is_proven(connection.peer))
+            waits_since = load.passed_at or load.held_since
             return (
                 self.ended[connection.host],
                 self._passed_hosts.get(connection.host, 0.0),
-                load.passed_at,
-                load.has_called and not self._is_proven(connection.peer),
-                load.held_since,
+                waits_since - HEAD_START_S * is_preferred,
             )
 
         chosen = {connection for connection, _ in sorted(asking, key=order)[: self._at_once]}
