@@ -50,6 +50,7 @@ async def test_what_stays_is_looked_at_once(thresholds: tuple[int, int, int]) ->
     assert largest < 20_000, "so many objects would be looked at in one collection"
 
 
+@pytest.mark.long
 async def test_young_circles_are_freed_as_ever(thresholds: tuple[int, int, int]) -> None:
     collector = Garbage(lambda: False)
     collector.start()

@@ -35,6 +35,7 @@ def wide() -> list[tuple[str, str, bytes]]:
 
 
 @covers("VAL-6", "G11")
+@pytest.mark.long
 async def test_a_wide_request_of_every_method_is_refused_by_the_field_that_is_wide(
     served: Served, wide: list[tuple[str, str, bytes]]
 ) -> None:

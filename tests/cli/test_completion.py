@@ -57,6 +57,7 @@ async def asked(shell: str, typed: str) -> str:
     return done.out
 
 
+@pytest.mark.long
 async def test_the_scripts_for_zsh_and_fish_ask_the_program_as_it_answers() -> None:
     zsh, fish = await run_all(("completion", "zsh"), ("completion", "fish"))
     assert [(done.code, done.err) for done in (zsh, fish)] == [(0, "")] * 2

@@ -84,6 +84,7 @@ async def test_any_script_goes_in_and_comes_out_unharmed(served: Served) -> None
     assert UNICODE in streamed.err
 
 
+@pytest.mark.long
 async def test_an_output_that_has_no_such_character_does_not_end_the_command(served: Served) -> None:
     """As where Windows writes to a pipe, or in a locale without UTF-8."""
     narrow = {"PYTHONIOENCODING": "ascii"}

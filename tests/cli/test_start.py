@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+import pytest
+
 from tests.cli.terminal import running
 
 TELL_MODULES = """
@@ -34,6 +36,7 @@ async def test_a_verb_that_calls_an_agent_does_not_import_the_server_or_other_ve
         assert modules & {f"a2a_grpc.cli.{verb}" for verb in ("serve", "send", "doctor")} == set()
 
 
+@pytest.mark.long
 async def test_serve_imports_the_server_and_the_version_is_told_without_either_side() -> None:
     serve, version = await asyncio.gather(imported("serve", "--help"), imported("--version"))
     assert {"a2a_grpc.server", "a2a_grpc.engine", "a2a_grpc.store"} <= serve

@@ -43,6 +43,7 @@ def test_rates_and_means_are_those_between_two_readings_also_over_a_restart() ->
     assert shown(second, second)["calls"]["mean_ms"] is None
 
 
+@pytest.mark.long
 async def test_one_interval_of_a_server_at_work_is_shown_in_a_pipe_as_text_and_as_json() -> None:
     async with serving(scripted_agent(), metrics=True, http_listen="127.0.0.1:0") as served:
         url = served.server.http_url

@@ -26,6 +26,7 @@ async def subscribed(client: Client, task_id: str, ready: asyncio.Semaphore, end
         await end.wait()
 
 
+@pytest.mark.long
 async def test_a_thousand_subscriptions_of_one_client_are_open_at_once_at_a_server_with_defaults() -> None:
     assert TransportSettings().max_streams_per_connection == 100
     async with serving(scripted_agent()) as served, connect(served.server.grpc_address) as client:

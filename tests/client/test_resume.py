@@ -107,6 +107,7 @@ async def test_a_stream_that_began_and_is_cut_anywhere_delivers_exactly_the_2000
 
 
 @covers("OPEN-30")
+@pytest.mark.long
 async def test_a_stream_that_is_cut_forty_times_delivers_exactly_the_2000_events() -> None:
     chance = random.Random(40)
     await assert_delivers_all([chance.randint(1000, 5000) for _ in range(40)])

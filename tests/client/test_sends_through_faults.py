@@ -62,6 +62,7 @@ async def send_all(address: str) -> list[str]:
     return ids
 
 
+@pytest.mark.long
 async def test_sends_that_share_connections_which_are_cut_again_and_again_make_one_task_each(served: Served) -> None:
     """300 sends of 4 clients, 8 at a time each: a cut takes all that are under way with it."""
     numbers = iter(range(300))

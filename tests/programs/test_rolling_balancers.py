@@ -30,6 +30,7 @@ async def test_sends_while_no_replica_is_up_wait_for_one(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
+@pytest.mark.long
 async def test_a_rolling_restart_fails_no_send_and_loses_no_number_of_a_stream(kind: str) -> None:
     need(kind)
     store = SharedStore()

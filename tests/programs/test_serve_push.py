@@ -21,6 +21,7 @@ SERVE = ("serve", "servers/scripted.py", "-o", "json", "--listen=127.0.0.1:0")
 
 
 @covers("PCFG-1")
+@pytest.mark.long
 async def test_without_the_extra_serve_says_once_that_push_is_off_and_the_card_says_so(tmp_path: Path) -> None:
     options = (f"--store=sqlite:///{tmp_path}/tasks.db", "--http-listen=127.0.0.1:0")
     async with Program("-c", WITHOUT, *SERVE, *options) as program:

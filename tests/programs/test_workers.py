@@ -382,6 +382,7 @@ async def test_the_workers_of_another_server_do_not_share_their_port(folder: Pat
         assert said.startswith(f"cannot listen on {program.address} for gRPC: address already in use; ")
 
 
+@pytest.mark.long
 async def test_a_store_that_processes_do_not_share_is_refused(folder: Path) -> None:
     assert await refused(folder, "--listen=127.0.0.1:0", "--store=memory:") == (
         "workers is 2, store is 'memory:': each worker would know its own tasks only; "

@@ -18,6 +18,7 @@ WINDOW = 64
 
 
 @covers("P13", "G12")
+@pytest.mark.long
 async def test_an_event_costs_at_10000_chunks_what_it_costs_at_100_for_writer_and_follower() -> None:
     go = asyncio.Semaphore(0)
     agent = Agent("Counter", "Counts.")

@@ -1,33 +1,22 @@
-"""Q1, Q2: silence is not an end. A program of its own waits it through: for a few seconds in `make test`, in full from
-the start of the session on in `make test-all`."""
+"""Q1, Q2: silence is not an end. In `make test-all` a program of its own waits it through, from the start on."""
 
 import json
-import os
 import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from a2a_grpc.lifecycle import COMPLETED, SUBMITTED, WORKING
 from tests.covers import covers
-from tests.harness import ROOT
 
-SHORT_S = 3
-
-at_full_length = pytest.mark.parametrize("full", [pytest.param(True, marks=pytest.mark.long)], indirect=True)
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def silence(full: bool, request: pytest.FixtureRequest) -> dict[str, Any]:
+def silence(silent_program: "subprocess.Popen[str]") -> dict[str, Any]:
     """What came of the calls that waited."""
-    if full:
-        program: subprocess.Popen[str] = request.getfixturevalue("silent_program")
-        out, err = program.communicate()
-        assert program.returncode == 0, err
-    else:
-        command, variables = [sys.executable, "-m", "tests.regressions.silence"], {"SILENCE_S": str(SHORT_S)}
-        out = subprocess.check_output(command, cwd=ROOT, env={**os.environ, **variables}, text=True)
+    out, err = silent_program.communicate()
+    assert silent_program.returncode == 0, err
     found: dict[str, Any] = json.loads(out)
     return found
 
@@ -86,7 +75,6 @@ def test_a_clients_silent_stream_carries_no_byte_without_keepalive(silence: dict
 
 
 @covers("Q2")
-@at_full_length
 def test_a_client_that_keeps_its_connection_alive_is_never_cut(silence: dict[str, Any]) -> None:
     assert silence["client"]["stream with keepalive"]["states"] == [SUBMITTED, WORKING, COMPLETED]
     assert silence["client"]["stream with keepalive"]["connections"] == 1
@@ -94,7 +82,6 @@ def test_a_client_that_keeps_its_connection_alive_is_never_cut(silence: dict[str
 
 
 @covers("S2-15")
-@at_full_length
 def test_a_connection_that_stalls_is_noticed_with_keepalive_and_its_stream_resumed(
     silence: dict[str, Any],
 ) -> None:

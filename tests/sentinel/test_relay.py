@@ -168,6 +168,7 @@ async def test_a_reader_that_stops_reading_holds_its_stream_and_no_other() -> No
             assert [len(element) async for element in rest] == [1 << 20] * 99
 
 
+@pytest.mark.long
 async def test_a_thousand_calls_are_open_at_the_same_time_on_one_tunnel() -> None:
     waiting = 0
     go = asyncio.Event()
@@ -195,6 +196,7 @@ async def test_a_thousand_calls_are_open_at_the_same_time_on_one_tunnel() -> Non
                     assert SubscribeToTaskRequest.FromString(element).id == f"t-{number}"
 
 
+@pytest.mark.long
 async def test_a_thousand_calls_at_once_of_twelve_clients_all_get_the_agents_answer(
     through: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ async def load(channel: grpc.aio.Channel, callers: int = 8) -> AsyncIterator[Cou
         await asyncio.gather(*callings)
 
 
+@pytest.mark.long
 async def test_an_agent_that_attaches_again_before_its_largest_age_fails_no_call() -> None:
     async with sentinel() as running:
         async with attached_raw(slow_echo, running.address, attach_max_age_s=0.4) as (channel, _):

@@ -382,6 +382,7 @@ for _ in range(10):
 """
 
 
+@pytest.mark.long
 async def test_a_file_that_another_process_copies_its_log_into_is_not_called_overwritten(tmp_path: Path) -> None:
     """The first page counts the new pages before they are there, so that SQLite calls the file corrupt."""
     path = tmp_path / "tasks.db"

@@ -86,6 +86,7 @@ async def test_an_agent_runs_with_the_settings_of_the_test_and_without_those_of_
             pass
 
 
+@pytest.mark.long
 async def test_a_clock_makes_an_hour_pass_in_order_and_at_once() -> None:
     clock, loop = Clock(), asyncio.get_running_loop()
     with clock, pytest.raises(RuntimeError, match="another clock moves the time"), Clock():
