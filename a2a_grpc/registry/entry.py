@@ -44,7 +44,7 @@ class Entry:
         store: A name for the task store of an attached agent. Empty if the agent shares the store with no other.
         replaces: True if the agent was attached to replace the others at its address.
         since: When an attached agent was attached, in seconds, by the monotonic clock of this process. Comparisons of
-            entries leave it out.
+            entries leave it out. Entries that a database has returned have the time of reading.
         card: The agent's card, a serialised AgentCard. Empty while it is not known.
         body: The card in JSON, byte for byte as an attached agent has sent it; empty if it is not known.
         indexed: What of the card can be looked for.

@@ -123,8 +123,9 @@ def _locked(connection: Connection, names: Collection[str]) -> dict[str, list[En
     if connection.dialect.name == "postgresql":
         connection.execute(_NAME_LOCKS, {"names": ordered})
     others: dict[str, list[Entry]] = {}
+    rows = connection.execute(_OTHERS, {"names": ordered}).all()
     now = time.monotonic()
-    for row in connection.execute(_OTHERS, {"names": ordered}):
+    for row in rows:
         key = Key(row.name, row.instance, row.sentinel)
         since = now - row.age_us / 1_000_000
         entry = Entry(key=key, owner=row.owner, store=row.store, replaces=row.replaces, since=since)

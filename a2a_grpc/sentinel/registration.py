@@ -30,7 +30,7 @@ LEAVE_S = 2.0
 """Seconds to unregister at the end."""
 SPREAD_S = 1.0
 """Seconds over which the agents of a registry come back to it after a cut."""
-NO_STREAM_INITIAL_S, NO_STREAM_MAXIMUM_S = 10.0, 600.0
+NO_STREAM_INITIAL_S, NO_STREAM_MAXIMUM_S = 60.0, 600.0
 """Seconds for which heartbeats are calls after a stream ended without an answer, the first time and later. A proxy or
 an older sentinel has refused it, or it was cut."""
 
@@ -65,8 +65,8 @@ class Registration:
         self._is_renewed = False
         """True once the registry has renewed the lease since the last failure."""
         self._no_stream_until = 0.0
+        """When to try again to open a stream, after one was refused or cut."""
         self._no_stream = Backoff(NO_STREAM_INITIAL_S, NO_STREAM_MAXIMUM_S)
-        """When to try again to open a stream, after one was refused."""
         self._backoff = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S)
         self._said = ""
         self._keeping: asyncio.Task[None] | None = None
@@ -154,12 +154,11 @@ class Registration:
         name, instance = self._request.name, self._request.instance
         if time.monotonic() >= self._no_stream_until:
             try:
-                await beat(self._registry, name, instance, self._renewed)
+                await beat(self._registry, name, instance, self._answered)
             except NoAgentFound:
                 raise
             except A2AError as error:
                 if self._is_renewed:
-                    self._no_stream.reset()
                     raise
                 logger.debug("the registry takes no stream of heartbeats: %s", one_line(error.message))
         request = HeartbeatRequest(name=name, instance=instance)
@@ -171,6 +170,11 @@ class Registration:
             await asyncio.sleep(period_of(response.lease_s))
             if time.monotonic() >= self._no_stream_until:
                 return
+
+    def _answered(self) -> None:
+        """Note that the registry has answered on a stream."""
+        self._no_stream.reset()
+        self._renewed()
 
     def _renewed(self) -> None:
         """Note that the registry has renewed the lease."""

@@ -111,6 +111,7 @@ class Routes:
         self.check(tunnel)
         former = self._attached.get(tunnel.address, [])
         replaced = [one for one in former if one.instance == tunnel.instance or not one.shares_with(tunnel)]
+        tunnel.since = min([tunnel.since, *(one.since for one in former if one.instance == tunnel.instance)])
         self._attached[tunnel.address] = [*(one for one in former if one not in replaced), tunnel]
         self._owners[tunnel.address] = (tunnel.principal.owner, None)
         self.changed.set()

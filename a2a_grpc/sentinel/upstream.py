@@ -74,7 +74,7 @@ class Upstream:
         """The number of connections that have ended."""
         self.open_calls = 0
         self.since = time.monotonic()
-        """When the tunnel or the route was made, by the clock of this process."""
+        """When the route or the first tunnel of the agent was made, by the clock of this process."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._max_calls = max_calls

@@ -283,7 +283,7 @@ async def test_a_client_is_held_to_the_cards_host_and_may_be_let_go() -> None:
 
 
 @covers("OP-3", "SEL-2")
-@pytest.mark.few(4)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("rpc", RPCS)
 async def test_the_tenant_of_the_interface_goes_on_every_request(rpc: str) -> None:
     async with peering() as peer, Site(Page.card(peer.address, tenant="acme")) as site:
@@ -293,7 +293,7 @@ async def test_the_tenant_of_the_interface_goes_on_every_request(rpc: str) -> No
 
 
 @covers("SEL-2")
-@pytest.mark.few(4)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("rpc", RPCS)
 async def test_without_a_tenant_the_field_stays_unset(rpc: str) -> None:
     async with peering() as peer, Site(Page.card(peer.address)) as site:
@@ -302,7 +302,7 @@ async def test_without_a_tenant_the_field_stays_unset(rpc: str) -> None:
     assert [call.request.tenant for call in peer.of(rpc)] == [""]
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("rpc", RPCS)
 async def test_a_tenant_of_the_callers_choice_replaces_that_of_the_card(rpc: str) -> None:
     async with peering() as peer, Site(Page.card(peer.address, tenant="acme")) as site:

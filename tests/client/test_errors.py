@@ -286,7 +286,7 @@ async def test_a_peers_canceled_is_an_error_and_cancels_nobody_here(rpc: str) ->
     assert task.cancelling() == 0
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("rpc", RPCS)
 async def test_whatever_the_status_what_leaves_the_client_is_an_a2a_error(rpc: str) -> None:
     for code in CODES:

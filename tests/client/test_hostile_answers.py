@@ -185,7 +185,6 @@ GROWING: dict[str, Callable[[], Iterator[StreamResponse]]] = {
 }
 
 
-@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", GROWING)
 async def test_a_task_that_grows_without_end_is_refused_at_twice_the_limits_at_most(kind: str) -> None:
     peer = Peer(answers={"SubscribeToTask": GROWING[kind]()})

@@ -30,7 +30,7 @@ FULL_FOR_LONG = Failure.of(ResourceExhaustedError("60 tasks wait", retry_after_s
 
 
 @covers("ERR-6", "ERR-17")
-@pytest.mark.few(4)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("rpc", RPCS)
 async def test_a_call_over_a_limit_is_made_again_whatever_the_agent_says_of_keys(rpc: str) -> None:
     peer = Peer(failures=[FULL, FULL], repeats_safely=False)

@@ -238,12 +238,12 @@ async def test_a_receiver_that_drips_its_head_is_left_when_the_time_is_over() ->
 
 ENDLESS = {
     "content": b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n",
-    "a gzip bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10000000000\r\n\r\n",
     "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "a gzip bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10000000000\r\n\r\n",
     "headers": b"HTTP/1.1 200 OK\r\n",
+    "interim answers": b"HTTP/1.1 103 Early Hints\r\n\r\n",
     "a header": b"HTTP/1.1 200 OK\r\nX: ",
     "a first line": b"HTTP/1.1 200 ",
-    "interim answers": b"HTTP/1.1 103 Early Hints\r\n\r\n",
 }
 
 

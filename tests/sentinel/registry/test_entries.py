@@ -324,8 +324,8 @@ def attached_for(age_s: float, instance: str = "") -> Entry:
 
 
 async def test_an_entry_that_waited_for_its_store_is_as_old_as_its_agent(entries: EntryStore) -> None:
-    first = attached_entry("first")
-    await entries.add(attached_entry("second"))
+    first = attached_for(2.0, "first")
+    await entries.add(attached_for(1.0, "second"))
     await entries.add(first)
     assert [one.key.instance for one in await entries.at("poet@acme")] == ["first"]
 

@@ -34,7 +34,7 @@ async def opened(running: Sentinel, metadata: Any = (), first: HeartbeatRequest 
     """A stream of heartbeats, after the answer to its first message."""
     async with stub_of(running) as stub:
         call = stub.Heartbeats(metadata=metadata)
-        with suppress(grpc.aio.AioRpcError):  # it may be refused before: then reads say so
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it may have ended: then reads say why
             await call.write(first)
         yield call
         call.cancel()

@@ -111,12 +111,12 @@ async def test_heartbeats_are_calls_at_a_registry_that_takes_no_stream() -> None
     assert registry.calls[-1] == "Unregister"
 
 
-@pytest.mark.long
-async def test_a_stream_is_tried_again_after_some_seconds_of_calls() -> None:
+async def test_a_stream_is_tried_again_after_some_time_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("a2a_grpc.sentinel.registration.NO_STREAM_INITIAL_S", 0.1)
     async with older_registry() as (registry, at), registration(at):
 
         async def are_tried() -> None:
-            assert registry.calls.count("Heartbeats") == 2
+            assert registry.calls.count("Heartbeats") >= 2
 
         await eventually(are_tried, within_s=60)
     assert registry.calls.count("Register") == 1
@@ -145,8 +145,7 @@ async def test_an_agent_whose_stream_is_cut_opens_another_one_and_reports_nothin
             seen: set[Any] = set()
 
             async def has_beaten() -> None:
-                (beating,) = running._heartbeats._open.values()
-                assert beating.written_at > first_at
+                assert [beating.written_at > first_at for beating in running._heartbeats._open.values()] == [True]
 
             async def is_open(number: int) -> None:
                 seen.update(running._heartbeats._open.values())
