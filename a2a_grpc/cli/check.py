@@ -24,6 +24,7 @@ from a2a_grpc.server.loaded import client_ca_of, make_server, names_store, with_
 from a2a_grpc.server.loop import event_loop
 from a2a_grpc.server.program import Served, check_unused
 from a2a_grpc.server.pushing import KEY_SUFFIX, SIGNING_SUFFIX, next_to_store
+from a2a_grpc.server.settings import advertised
 from a2a_grpc.server.workers import check_workers
 
 
@@ -117,7 +118,7 @@ class _OfServer:
         if self._agent is None:
             raise Skipped("there is no agent")
         server, push = load(ServerSettings, self._settings), load(PushSettings, self._settings)
-        address = server.advertise or server.public_listeners[0].address
+        address = advertised(server.advertise) if server.advertise else server.public_listeners[0].address
         card = build_card(self._agent, address=address, tenant=server.tenant, offers_push=bool(push.push))
         return f"{one_line(card.name)} {one_line(card.version)} at {card.supported_interfaces[0].url}"
 

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from a2a_grpc.address import is_wildcard, join_address, split_address
 from a2a_grpc.arguments import checked
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.harmless import one_line
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.logical import is_logical
-from a2a_grpc.text import MAX_CHARS
+from a2a_grpc.text import MAX_CHARS, flaw
 
 MiB = 1 << 20
 OFF = "off"
+MAX_ADDRESS_CHARS = 300
+"""Characters of an advertised address. The name of a host has 253 at most (RFC 1035, section 2.3.4)."""
+SHOWN_CHARS = 80
+"""Characters of a wrong value in its error."""
 
 
 @checked()
@@ -75,6 +80,14 @@ class ServerSettings(ListenSettings):
     workers: int = setting(1, "Processes that serve the agent on one port.", minimum=1, maximum=256)
     uvloop: bool = setting(False, "Use uvloop, a faster event loop.")
 
+    def __post_init__(self) -> None:
+        ListenSettings.__post_init__(self)
+        if self.advertise is not None:
+            advertised(self.advertise)
+        problem = flaw(self.tenant) or ("" if self.tenant.isprintable() else "has characters that are not printable")
+        if problem:
+            raise ConfigurationError(f"tenant is '{one_line(self.tenant, SHOWN_CHARS)}'; it {problem}")
+
     @property
     def names_asked_host(self) -> bool:
         """True if the agent card names the host of the request for the card.
@@ -100,8 +113,13 @@ def advertised(url: str) -> str:
         url: HOST:PORT, or a URL such as `grpc://host` or `https://host/path`.
 
     Raises:
-        ConfigurationError: The URL has an unknown scheme, or no host.
+        ConfigurationError: The URL has an unknown scheme, no host, or a host that cannot be one.
     """
+    shown = one_line(url, SHOWN_CHARS)
+    if not (url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_ADDRESS_CHARS):
+        raise ConfigurationError(
+            f"advertise is '{shown}'; it must have printable ASCII characters only, and {MAX_ADDRESS_CHARS} at most"
+        )
     scheme, separator, rest = url.partition("://")
     if not separator:
         host, port = split_address("advertise", url)

@@ -14,6 +14,7 @@ from google.protobuf import json_format
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.server import ServerSettings
 from a2a_grpc.wire import (
     A2AServiceStub,
     AgentCapabilities,
@@ -213,12 +214,24 @@ async def test_the_advertised_address_is_host_and_port_in_whatever_form_it_was_g
 
 @covers("CARD-8")
 @pytest.mark.parametrize(
-    "advertise", ["agent.example", "ftp://agent.example", "https://", "agent.example:70000", "2001:db8::7:50051"]
+    "advertise",
+    [
+        *("agent.example", "ftp://agent.example", "https://", "agent.example:70000", "2001:db8::7:50051"),
+        *("", " ", "\u0661:1", "\x1b[31m:1", "a b:1", "grpc://a\tb", "\udcff:1", "a" * 5000 + ":1"),
+    ],
 )
-async def test_an_advertised_address_that_is_none_is_refused(advertise: str) -> None:
-    with pytest.raises(ConfigurationError, match="advertise"):
-        async with serving(agent_with(), advertise=advertise):
-            pass
+def test_an_advertised_address_that_is_none_is_refused(advertise: str) -> None:
+    with pytest.raises(ConfigurationError, match="advertise") as refused:
+        ServerSettings(advertise=advertise)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize("tenant", ["a" * 257, "\x1b[31m", "a\0b", "\udcff"])
+def test_a_tenant_that_no_call_can_name_is_refused(tenant: str) -> None:
+    with pytest.raises(ConfigurationError, match="tenant is '") as refused:
+        ServerSettings(tenant=tenant)
+    assert str(refused.value).isprintable()
 
 
 @covers("CARD-7")
