@@ -21,7 +21,7 @@ from a2a_grpc.cli.show import Show
 from a2a_grpc.cli.trace import PLAIN, Trace
 from a2a_grpc.client import Client, ClientSettings
 from a2a_grpc.client.connecting import load_settings
-from a2a_grpc.client.credentials import AUTHORIZATION, is_reserved
+from a2a_grpc.client.credentials import AUTHORIZATION, why_reserved
 from a2a_grpc.client.target import origin_of
 from a2a_grpc.config import ConfigurationError, said_of, unknown_variables
 from a2a_grpc.harmless import one_line
@@ -170,8 +170,8 @@ def _header(text: str) -> tuple[str, str]:
     name = name.strip().lower()
     if not colon or not name or not all(sign.isalnum() or sign in "-_." for sign in name) or not name.isascii():
         raise ConfigurationError("--header must be 'NAME: VALUE', the name of a-z, 0-9, '-', '_' and '.'")
-    if is_reserved(name):
-        raise ConfigurationError(f"--header '{name}' cannot be sent; gRPC sets it itself")
+    if reason := why_reserved(name):
+        raise ConfigurationError(f"--header '{name}' cannot be sent; {reason}")
     value = value.strip()
     if name.endswith("-bin") or not value.isascii() or not value.isprintable():
         raise ConfigurationError(f"--header '{name}' must have a value in printable ASCII, and a name without '-bin'")

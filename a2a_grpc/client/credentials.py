@@ -11,11 +11,15 @@ from a2a_grpc.regular import MAX_TOKEN_BYTES, read_regular
 from a2a_grpc.wire import SecurityScheme
 
 KEY_SIGNS = frozenset(string.ascii_lowercase + string.digits + "-_.")
-RESERVED = frozenset(
-    {"te", "host", "content-type", "content-length", "connection", "keep-alive", "proxy-connection", "upgrade"}
-    | {"transfer-encoding"}
-)
-"""Names that HTTP/2 and gRPC set themselves (RFC 9113 §8.2.2), besides those that begin with `grpc-`."""
+RESERVED = {
+    **dict.fromkeys(["content-type", "te", "user-agent"], "gRPC sets it itself"),
+    **dict.fromkeys(
+        ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"], "HTTP/2 does not allow it"
+    ),
+    "content-length": "the length of a call is not known in advance",
+    "host": "HTTP/2 has the authority instead, which the setting authority (--authority) gives",
+}
+"""Names that metadata cannot have (RFC 9113 §8.2.2 and §8.3.1), and why, besides those that begin with `grpc-`."""
 
 AUTHORIZATION = "authorization"
 
@@ -201,9 +205,9 @@ def sendable(secret: str) -> str:
     return secret
 
 
-def is_reserved(key: str) -> bool:
-    """Return True if a name of metadata is for gRPC itself, for example that of the time limit of a call."""
-    return key in RESERVED or key.startswith("grpc-")
+def why_reserved(key: str) -> str:
+    """Return why an entry of metadata cannot have a name that is well-formed. Return an empty text if it can."""
+    return "names that begin with 'grpc-' are for gRPC itself" if key.startswith("grpc-") else RESERVED.get(key, "")
 
 
 def check_entry(key: str, value: str | bytes) -> None:
@@ -213,8 +217,8 @@ def check_entry(key: str, value: str | bytes) -> None:
     """
     if not key or not all(sign in KEY_SIGNS for sign in key):
         raise ConfigurationError(f"'{key}' cannot be the name of metadata; it may have a-z, 0-9, '-', '_' and '.'")
-    if is_reserved(key):
-        raise ConfigurationError(f"'{key}' cannot be the name of metadata; gRPC sets it itself")
+    if reason := why_reserved(key):
+        raise ConfigurationError(f"'{key}' cannot be the name of metadata; {reason}")
     if isinstance(value, bytes) != key.endswith("-bin"):
         raise ConfigurationError(f"the metadata '{key}' must be {'bytes' if key.endswith('-bin') else 'text'}")
     if isinstance(value, str) and not (value.isascii() and value.isprintable()):

@@ -19,7 +19,8 @@ from a2a_grpc.rpc.shares import Shares
 from a2a_grpc.rpc.traffic import ALARM_BYTES, Account, Traffic
 
 HURRIED_S = 2.0
-"""Seconds that a request may take to arrive while half of all places, or of those of its connection, are taken."""
+"""Seconds that a request may take to arrive while places are scarce: while half of all places, or of those of its
+connection, are taken. For new and late connections they are scarce earlier, see `Arrivals`."""
 PENALTY_S = 30.0
 """Seconds after a late request in which its connection gets only places of the first half."""
 WAIT_S = 10.0

@@ -77,7 +77,7 @@ class ServerSettings(ListenSettings):
     request_timeout_s: float = setting(60.0, "Seconds a request may take to arrive.", minimum=0.1)
     card_max_age_s: int = setting(60, "Seconds that clients may cache the agent card.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")
-    workers: int = setting(1, "Processes that serve the agent on one port.", minimum=1, maximum=256)
+    workers: int = setting(1, "Processes that serve the agent on one port.", minimum=1, maximum=4096)
     uvloop: bool = setting(False, "Use uvloop, a faster event loop.")
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 import sys
 import time
@@ -16,6 +17,8 @@ from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.suspended import watched
 from a2a_grpc.server.worker import Orders, Reporter, report_if_read
 
+logger = logging.getLogger("a2a_grpc.server")
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """How long a worker that ended waits to be started again."""
 
@@ -29,13 +32,12 @@ LAST_EVENTS_S = 1.0
 """Seconds to wait for the last events of a worker that has ended. Its socket stays open if a process that the worker
 forked still has it."""
 
-
 STARTS = 3
 """How often a worker is started that a signal ends before it is ready for the first time."""
 
 
 class NeverReadyError(RuntimeError):
-    """A worker ended before it was ready for the first time. It is not started again, as it would end the same way.
+    """A worker ended before it was ready for the first time, by itself or `STARTS` times by a signal.
 
     Args:
         number: The number of the worker.
@@ -59,6 +61,7 @@ class Workers:
     - The other workers start when the first one is ready. So an error that all workers would have is printed once.
     - A worker that was ready and ends is started again. The pause before grows if workers end soon after their start.
     - A worker that a signal ends before it is ready is started again, too, but only twice.
+    - Once all workers were ready, a worker that the system cannot start again is tried again. The others go on.
     - A worker that SIGSTOP has stopped is replaced after some seconds, because the kernel still gives it connections.
     - If this process ends in any way, the workers drain. A worker that takes too long to drain is killed.
 
@@ -72,6 +75,7 @@ class Workers:
         self._drain_s = settings.drain_grace_s + MORE_DRAIN_S
         self._ordered: dict[str, Any] = {}
         self._ready = {number: asyncio.Event() for number in range(1, settings.workers + 1)}
+        self._stopped: set[int] = set()
         self._addresses: dict[str, Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._processes: set[asyncio.subprocess.Process] = set()
@@ -140,11 +144,18 @@ class Workers:
         while True:
             began = time.monotonic()
             starts += 1
-            code = await self._run_one(number, ended)
-            # A positive code is an error that the worker has printed. A signal, or SIGTERM during the start, is not.
-            if not self._ready[number].is_set() and (code > 0 or starts == STARTS):
-                raise NeverReadyError(number, code, starts)
-            ended = how_ended(code)
+            self._stopped.discard(number)
+            try:
+                code = await self._run_one(number, ended)
+            except OSError as error:  # too little memory, or too many processes or files
+                if not all(ready.is_set() for ready in self._ready.values()):
+                    raise
+                logger.error("cannot start a worker again yet worker=%d reason=%s", number, error)
+            else:
+                by_signal = code < 0 or number in self._stopped
+                if not self._ready[number].is_set() and not (by_signal and starts < STARTS):
+                    raise NeverReadyError(number, code, starts)
+                ended = how_ended(code)
             if time.monotonic() - began >= STEADY_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next_s())
@@ -155,11 +166,15 @@ class Workers:
         with theirs:
             reader, writer = await asyncio.open_unix_connection(sock=ours)
             orders = Orders(theirs.fileno(), self._ordered, self._drain_s)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *sys.orig_argv[1:],
-                stdin=asyncio.subprocess.DEVNULL, pass_fds=[orders.line], env=orders.environment(),
-                start_new_session=True,
-            )  # fmt: skip
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, *sys.orig_argv[1:],
+                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[orders.line], env=orders.environment(),
+                    start_new_session=True,
+                )  # fmt: skip
+            except BaseException:
+                writer.close()
+                raise
         self._processes.add(process)
         listening = asyncio.create_task(self._listen(number, reader), name=f"a2a-grpc-worker-{number}-events")
         try:
@@ -182,6 +197,8 @@ class Workers:
             if event == "ready":
                 self._addresses = values
                 self._ready[number].set()
+            elif event == "stopped":  # by a signal, also during the start
+                self._stopped.add(number)
             elif number == 1 and not self._ready[number].is_set():
                 self._report(event, values)
 

@@ -358,7 +358,7 @@ async def test_a_header_that_grpc_does_not_carry_is_said_in_one_line() -> None:
     assert binary.startswith("--header 'x-bin' must have")
     assert key.startswith("--idempotency-key is 'é'; ")
     assert empty.startswith("--idempotency-key is ''; ")
-    assert reserved == "--header 'grpc-timeout' cannot be sent; gRPC sets it itself"
+    assert reserved == "--header 'grpc-timeout' cannot be sent; names that begin with 'grpc-' are for gRPC itself"
 
 
 def test_content_standard_input_that_is_closed_or_cannot_be_read_is_said_in_a_sentence(

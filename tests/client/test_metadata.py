@@ -230,15 +230,24 @@ async def test_a_key_of_the_callers_choice_is_taken() -> None:
     assert [call.values("idempotency-key") for call in peer.calls] == [["order-17"], ["order-17"]]
 
 
-@pytest.mark.parametrize("name", ["grpc-timeout", "grpc-any", "te", "content-type", "host"])
-async def test_a_name_that_grpc_sets_itself_is_refused_also_if_a_card_names_it_for_an_api_key(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("grpc-any", "names that begin with 'grpc-' are for gRPC itself"),
+        ("user-agent", "gRPC sets it itself"),
+        ("upgrade", "HTTP/2 does not allow it"),
+        ("content-length", "the length of a call is not known in advance"),
+        ("host", "HTTP/2 has the authority instead"),
+    ],
+)
+async def test_a_reserved_name_is_refused_also_if_a_card_names_it_for_an_api_key(name: str, reason: str) -> None:
     scheme = SecurityScheme(api_key_security_scheme=APIKeySecurityScheme(name=name, location="header"))
     key = api_key(None, "secret")
     assert isinstance(key, Provider)
     async with peering() as peer, connect(peer.address) as client:
-        with pytest.raises(ConfigurationError, match=f"'{name}' cannot be the name of metadata"):
+        with pytest.raises(ConfigurationError, match=f"'{name}' cannot be the name of metadata; {reason}"):
             await client.send("hello", headers=[(name, "1n")])
-        with pytest.raises(ConfigurationError, match=f"'{name}' cannot be the name of metadata"):
+        with pytest.raises(ConfigurationError, match=f"'{name}' cannot be the name of metadata; {reason}"):
             await entries_of([key.bound(Place(scheme, "key", (), "the card", "", False))])
     assert peer.calls == []
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ import grpc.aio
 import pytest
 
 from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.server import suspended
 from a2a_grpc.wire import A2AServiceStub, Task
 from tests.harness import ROOT, V1, Program, eventually, request, run_program, texts
 
@@ -234,6 +236,44 @@ async def test_a_worker_that_stays_stopped_is_replaced(folder: Path) -> None:
         assert stopped not in await pids(program.address, 2)
 
 
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether a process has run between two looks")
+async def test_a_worker_that_is_slowed_down_with_stops_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(suspended, "LOOK_S", 0.2)
+    busy = "while True: pass"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", busy)
+    async with suspended.watched(process.pid, 1):
+        for _ in range(suspended.PATIENCE * 5):
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(0.09)
+            process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.01)
+        assert process.returncode is None
+        process.kill()
+        await process.wait()
+    assert "so it is killed" not in caplog.text
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux changes the limits of another process")
+async def test_a_worker_that_cannot_be_started_again_is_tried_again_and_the_others_go_on(folder: Path) -> None:
+    async with workers(folder) as program:
+        before = await pids(program.address, 2)
+        limits = resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        killed = before.pop()
+        os.kill(killed, signal.SIGKILL)
+        assert program.process.stderr is not None
+        said = (await program.process.stderr.readline()).decode()
+        assert "cannot start a worker again yet" in said
+        resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE, limits)
+        assert (await program.until("restarted"))["ended"] == "signal 9"
+        after = await pids(program.address, 2)
+        assert before < after
+
+
 # -- the end
 
 
@@ -360,6 +400,13 @@ async def test_a_worker_that_ends_without_a_word_is_told(folder: Path) -> None:
     exit_code, out, err = await run_program(*SERVE, f"{folder}/agent.py", "--workers=2", store(folder), *FREE)
     assert (exit_code, err) == (1, "Error: worker 1 ended 3 times (signal 9) before it was ready\n")
     assert out == "Worker 1 ended (signal 9); started again\n" * 2
+
+
+@pytest.mark.long
+async def test_a_file_that_ends_by_itself_is_not_started_again(folder: Path) -> None:
+    (folder / "agent.py").write_text("raise SystemExit(0)\n")
+    exit_code, out, err = await run_program(*SERVE, f"{folder}/agent.py", "--workers=2", store(folder), *FREE)
+    assert (exit_code, out, err) == (1, "", "Error: worker 1 ended (exit code 0) before it was ready\n")
 
 
 async def test_a_taken_port_is_said_in_one_line(folder: Path) -> None:
