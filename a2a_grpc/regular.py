@@ -12,6 +12,8 @@ MAX_TOKEN_BYTES = 64 * 1024
 """The largest file with a token, a key or a secret that is sent."""
 MAX_PEM_BYTES = 16 << 20
 """The largest file of certificates or of a private key. The CAs of a system have some 250 KiB."""
+PIECE_BYTES = 64 * 1024
+"""What is read at once of a file that is larger than the system says."""
 MAX_FILE_BYTES = 64 << 20
 """The largest file of any other kind."""
 
@@ -30,8 +32,11 @@ def read_regular(path: str | Path, limit: int = MAX_FILE_BYTES) -> bytes:
     # If a pipe has taken the place of the file, this does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
-        _check(os.fstat(descriptor), path, limit)
-        content = file.read(limit + 1)  # files of /proc have the size 0
+        state = os.fstat(descriptor)
+        _check(state, path, limit)
+        content = file.read(state.st_size)
+        while len(content) <= limit and (more := file.read(PIECE_BYTES)):  # files of /proc have the size 0
+            content += more
     if len(content) > limit:
         raise _too_large(path, limit)
     return content

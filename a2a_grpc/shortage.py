@@ -1,10 +1,11 @@
 """Find what the system does not give to this process: memory, threads, file descriptors."""
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from a2a_grpc.config import ConfigurationError
 
@@ -13,12 +14,14 @@ try:
 except ImportError:  # a platform without such limits
     resource = None  # type: ignore[assignment]
 
+logger = logging.getLogger("a2a_grpc")
+
 MiB = 1 << 20
 MIN_FILES = 64
 """A server has about 30 file descriptors when it is ready. The others are for connections, and a spare."""
-MIN_ADDRESS_SPACE = 1024 * MiB
-"""A server with SQLite and HTTP takes this much, mostly stacks of threads that it never uses. With less, gRPC
-starts only some of its threads, and waits for the others for ever."""
+MIN_ADDRESS_SPACE = 256 * MiB
+"""A server with SQLite and HTTP takes about 300 MiB if threads share their heaps (MALLOC_ARENA_MAX=2), and 1 GiB
+otherwise. With much less, gRPC starts only some of its threads, and waits for the others for ever."""
 EXIT_CODE = 1
 """The exit code of a program that the system gives too little."""
 
@@ -47,7 +50,8 @@ def shortage(error: BaseException) -> str:
     """Return which resource of the system an error is about, and what to do. Return "" for other errors."""
     match error:
         case BaseExceptionGroup():
-            return next(filter(None, map(shortage, error.exceptions)), "")
+            said = [shortage(one) for one in error.exceptions]
+            return said[0] if all(said) else ""  # another error among them is more important
         case MemoryError() | OSError(errno=errno.ENOMEM):
             return "no memory is left for this process; raise its limit (ulimit -v, MemoryMax=, that of the container)"
         case OSError(errno=errno.EMFILE):
@@ -58,7 +62,8 @@ def shortage(error: BaseException) -> str:
             return (
                 "no thread can be started; raise the limits of memory and processes (ulimit -v, ulimit -u, TasksMax=)"
             )
-        case ImportError() if "failed to map segment" in str(error):
+        # A file system without permission to run programs gives the same error.
+        case ImportError() if "failed to map segment" in str(error) and _is_memory_limited():
             return "no memory is left to load a library; raise the limit of this process (ulimit -v)"
     return ""
 
@@ -68,15 +73,26 @@ def ending_if_short() -> Iterator[None]:
     """End the program with one line on standard error if the system gives the block too little.
 
     The program ends without waiting for its threads, because some of those that gRPC waits for may not have started.
+    No `finally` outside of the block and no function of `atexit` runs.
     """
     try:
         yield
     except (MemoryError, OSError, RuntimeError, ImportError, ExceptionGroup) as error:
         if not (said := shortage(error)):
             raise
-        print(f"Error: {said}", file=sys.stderr, flush=True)  # noqa: T201
-        sys.stdout.flush()
-        os._exit(EXIT_CODE)
+        try:
+            logger.debug("the system gives too little error=%r", error, exc_info=error)
+            with suppress(Exception):
+                logging.shutdown()
+            with suppress(Exception):  # nobody may read it
+                sys.stdout.flush()
+            print(f"Error: {said}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
+        finally:
+            os._exit(EXIT_CODE)
+
+
+def _is_memory_limited() -> bool:
+    return hasattr(resource, "RLIMIT_AS") and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _files() -> str:
