@@ -84,7 +84,7 @@ def ending_if_short() -> Iterator[None]:
             logger.debug("the system gives too little error=%r", error, exc_info=error)
             with suppress(Exception):
                 logging.shutdown()
-            with suppress(Exception):  # nobody may read it
+            with suppress(Exception):  # its reader may be gone
                 sys.stdout.flush()
             print(f"Error: {said}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
         finally:

@@ -99,7 +99,7 @@ def test_a_line_that_cannot_be_made_is_told_in_the_log_and_not_by_logging(
     monkeypatch.setattr(log, "propagate", False)  # the handler of pytest would raise the error
     log.warning("not a %d", "number")
     told = os.read(reader, 1 << 20).decode()
-    assert told.startswith(f"a line of the log could not be made logger=a2a_grpc place={__file__}:")
+    assert told.startswith(f"a line of the log could not be made from=a2a_grpc place={__file__}:")
     assert told.count("\n") == 1
     assert capfd.readouterr().err == ""
 

@@ -74,7 +74,7 @@ class PatientHandler(logging.StreamHandler[TextIO]):
             super().handleError(record)
         elif record.name != logger.name:  # otherwise this line itself cannot be made
             place, error = f"{record.pathname}:{record.lineno}", sys.exception()
-            logger.error("a line of the log could not be made logger=%s place=%s error=%r", record.name, place, error)
+            logger.error("a line of the log could not be made from=%s place=%s error=%r", record.name, place, error)
 
     def flush(self) -> None:
         """Wait a second at most until nothing waits."""
