@@ -29,10 +29,10 @@ class Usage:
 
 
 class Crowd:
-    """Tells whether the server has a crowd, that is, many waiting calls.
+    """Tells whether many calls wait. Such a state is called a crowd.
 
-    These are calls that the server has not begun yet, and calls whose request may not be sent yet, because too many
-    other requests are arriving.
+    A call waits if the server has not begun it yet, or if its request may not be sent yet, because too many other
+    requests are arriving.
 
     Args:
         turns: Returns the calls that wait to be begun, of each port.

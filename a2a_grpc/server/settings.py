@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from a2a_grpc.address import is_wildcard, join_address, split_address
 from a2a_grpc.arguments import checked
+from a2a_grpc.auth.keyfile import tenant_problem
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
 from a2a_grpc.harmless import one_line
 from a2a_grpc.listening.listeners import Listener
@@ -84,8 +85,7 @@ class ServerSettings(ListenSettings):
         ListenSettings.__post_init__(self)
         if self.advertise is not None:
             advertised(self.advertise)
-        problem = flaw(self.tenant) or ("" if self.tenant.isprintable() else "has characters that are not printable")
-        if problem:
+        if problem := flaw(self.tenant) or tenant_problem(self.tenant):
             raise ConfigurationError(f"tenant is '{one_line(self.tenant, SHOWN_CHARS)}'; it {problem}")
 
     @property
@@ -115,10 +115,10 @@ def advertised(url: str) -> str:
     Raises:
         ConfigurationError: The URL has an unknown scheme, no host, or a host that cannot be one.
     """
-    shown = one_line(url, SHOWN_CHARS)
     if not (url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_ADDRESS_CHARS):
         raise ConfigurationError(
-            f"advertise is '{shown}'; it must have printable ASCII characters only, and {MAX_ADDRESS_CHARS} at most"
+            f"advertise is '{one_line(url, SHOWN_CHARS)}'; it must have printable ASCII characters only, and "
+            f"{MAX_ADDRESS_CHARS} at most"
         )
     scheme, separator, rest = url.partition("://")
     if not separator:

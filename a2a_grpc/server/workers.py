@@ -42,7 +42,7 @@ class NeverReadyError(RuntimeError):
     Args:
         number: The number of the worker.
         code: Its exit code, in the form of `subprocess`.
-        starts: How often it was started.
+        starts: The number of times that the worker was started.
     """
 
     def __init__(self, number: int, code: int, starts: int) -> None:

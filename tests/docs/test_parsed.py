@@ -1,4 +1,4 @@
-"""Check blocks of the docs that no test runs as they stand: what they name exists, and a comment names their test."""
+"""Check that what examples in the docs name exists: commands, options, files, tests and log lines."""
 
 import json
 import re
